@@ -1,0 +1,22 @@
+import { defineConfig } from "vitest/config";
+
+// unit: seconds, needs nothing. plugin: the command plugin against a real sshd. lab: scenarios on real hosts.
+export default defineConfig({
+  test: {
+    projects: [
+      { test: { name: "unit", include: ["test/{site,host,components,toolchain}/**/*.test.ts"] } },
+      { test: { name: "plugin", include: ["test/plugin/**/*.test.ts"], testTimeout: 120_000 } },
+      {
+        test: {
+          name: "lab",
+          include: ["test/lab/**/*.test.ts"],
+          // One lab, one scenario at a time; each bounds its own waits.
+          fileParallelism: false,
+          maxWorkers: 1,
+          testTimeout: 1_200_000,
+          hookTimeout: 1_200_000,
+        },
+      },
+    ],
+  },
+});
