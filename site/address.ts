@@ -1,0 +1,56 @@
+import ipaddr from "ipaddr.js";
+
+/** An IPv4 address with the network it stands in, as written `192.168.1.252/24`. */
+export interface Cidr {
+  /** The address itself, e.g. `192.168.1.252`. */
+  address: string;
+  /** Length of the network's prefix, 0 to 32. */
+  prefix: number;
+  /** The network's own address with its prefix, e.g. `192.168.1.0/24`. */
+  network: string;
+}
+
+/** True for a dotted IPv4 address of four decimal parts; `10.1` and `010.0.0.1` are not taken. */
+export function isAddress(text: unknown): text is string {
+  return typeof text === "string" && ipaddr.IPv4.isValidFourPartDecimal(text);
+}
+
+/** Reads `address/prefix`; undefined when it is not one. */
+export function parseCidr(text: unknown): Cidr | undefined {
+  if (typeof text !== "string") return undefined;
+  const [address, prefix, rest] = text.split("/");
+  if (!isAddress(address) || prefix === undefined || rest !== undefined) return undefined;
+  if (!/^\d{1,2}$/.test(prefix) || Number(prefix) > 32) return undefined;
+  const network = ipaddr.IPv4.networkAddressFromCIDR(text).toString();
+  return { address, prefix: Number(prefix), network: `${network}/${Number(prefix)}` };
+}
+
+/** True when the address stands in the network (given as `address/prefix`). */
+export function contains(network: string, address: string): boolean {
+  return ipaddr.IPv4.parse(address).match(ipaddr.IPv4.parseCIDR(network));
+}
+
+/** True when two networks share an address: one of them then holds the other. */
+export function overlap(a: string, b: string): boolean {
+  return contains(a, addressOf(b)) || contains(b, addressOf(a));
+}
+
+/** True for an address that no host of the network may have: its own, or its broadcast address. */
+export function isReserved(network: string, address: string): boolean {
+  if (parseCidr(network)!.prefix >= 31) return false;
+  return (
+    ipaddr.IPv4.networkAddressFromCIDR(network).toString() === address ||
+    ipaddr.IPv4.broadcastAddressFromCIDR(network).toString() === address
+  );
+}
+
+/** The n-th address of a network, the network's own being the 0th. */
+export function nthAddress(network: string, n: number): string {
+  const bytes = ipaddr.IPv4.networkAddressFromCIDR(network).toByteArray();
+  const value = bytes.reduce((sum, byte) => sum * 256 + byte, 0) + n;
+  return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join(".");
+}
+
+function addressOf(cidr: string): string {
+  return cidr.slice(0, cidr.indexOf("/"));
+}

@@ -1,0 +1,130 @@
+import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
+import type { Mistake } from "./mistake.ts";
+
+/**
+ * The mistakes that no single field shows: values that are well formed, but can't stand together. It reads
+ * the raw config, and passes over whatever is not well formed (the schema tells that), so that a config's
+ * mistakes of both kinds come out at once.
+ */
+export function findContradictions(raw: unknown): Mistake[] {
+  const site = asRecord(raw);
+  const pi = asRecord(site.pi);
+  const server = asRecord(site.server);
+  const bond = { network: "172.16.16.0/30", interface: "bond0", ...asRecord(site.bond) };
+  const lines = Array.isArray(site.lines) ? site.lines.map(asRecord) : [];
+  const lan = parseCidr(pi.address);
+  return [
+    ...piOnLan(lan, pi.address),
+    ...gateways(lines, pi, lan),
+    ...names(lines),
+    ...networks(lan, parseCidr(bond.network), bond.network),
+    ...serverOutside(server.address, lan, parseCidr(bond.network)),
+    ...ports(lines, asRecord(site.vpn)),
+    ...bondInterface(lines, pi, bond.interface),
+    ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
+  ];
+}
+
+type Raw = Record<string, unknown>;
+
+function piOnLan(lan: Cidr | undefined, value: unknown): Mistake[] {
+  if (!lan || (lan.prefix <= 30 && !isReserved(lan.network, lan.address))) return [];
+  const reason = lan.prefix > 30 ? "leaves no room for a box" : `is no host's address in ${lan.network}`;
+  return [
+    { path: "pi.address", value, reason, mend: "Give the Pi's own address with the prefix of its LAN." },
+  ];
+}
+
+function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined): Mistake[] {
+  const mistakes: Mistake[] = [];
+  const taken = new Map<string, number>();
+  lines.forEach(({ gateway, interface: own }, index) => {
+    if (!isAddress(gateway)) return;
+    const path = `lines[${index}].gateway`;
+    const lanSide = own === undefined || own === (pi.interface ?? "eth0");
+    if (lan && lanSide && !contains(lan.network, gateway)) {
+      mistakes.push({
+        path,
+        value: gateway,
+        reason: `is outside the Pi's LAN ${lan.network}`,
+        mend: "Give the box's address on that LAN, or correct pi.address; a box on another network needs the line's own `interface`.",
+      });
+    } else if (lan && lanSide && (gateway === lan.address || isReserved(lan.network, gateway))) {
+      mistakes.push({
+        path,
+        value: gateway,
+        reason: gateway === lan.address ? "is the Pi itself" : `is no host's address in ${lan.network}`,
+        mend: "Give the address of the provider's box.",
+      });
+    }
+    const door = `${gateway} on ${String(own ?? pi.interface ?? "eth0")}`;
+    const first = taken.get(door);
+    if (first !== undefined) {
+      mistakes.push({
+        path,
+        value: gateway,
+        reason: `lines[${first}] goes through the same box (${door})`,
+        mend: "Give each line the address of its own box: two tunnels through one box share one line.",
+      });
+    } else taken.set(door, index);
+  });
+  return mistakes;
+}
+
+function names(lines: Raw[]): Mistake[] {
+  return lines.flatMap(({ name }, index) => {
+    const first = lines.findIndex((other) => other.name === name);
+    if (typeof name !== "string" || first === index) return [];
+    const mend = "Give each line a name of its own.";
+    return [{ path: `lines[${index}].name`, value: name, reason: `lines[${first}] has it already`, mend }];
+  });
+}
+
+function networks(lan: Cidr | undefined, bond: Cidr | undefined, value: unknown): Mistake[] {
+  if (!bond) return [];
+  const mend = "Choose a private network that is free at both ends, such as 172.16.16.0/30.";
+  if (bond.prefix > 30) {
+    return [{ path: "bond.network", value, reason: "has no room for two hosts", mend }];
+  }
+  if (!lan || !overlap(lan.network, bond.network)) return [];
+  return [{ path: "bond.network", value, reason: `overlaps the Pi's LAN ${lan.network}`, mend }];
+}
+
+function serverOutside(address: unknown, lan: Cidr | undefined, bond: Cidr | undefined): Mistake[] {
+  if (!isAddress(address)) return [];
+  return [lan, bond].flatMap((network) => {
+    if (!network || !contains(network.network, address)) return [];
+    const reason = `stands inside ${network.network}, a network of the site itself`;
+    const mend = "Give the server's public address, or choose another network.";
+    return [{ path: "server.address", value: address, reason, mend }];
+  });
+}
+
+function ports(lines: Raw[], vpn: Raw): Mistake[] {
+  const first = vpn.firstPort ?? 1194;
+  const count = lines.reduce((sum, { tunnels }) => sum + (typeof tunnels === "number" ? tunnels : 1), 0);
+  if (typeof first !== "number" || first + count - 1 <= 65535) return [];
+  const reason = `the ${count} tunnels would need ports up to ${first + count - 1}`;
+  const mend = `Choose ${65536 - count} or less.`;
+  return [{ path: "vpn.firstPort", value: first, reason, mend }];
+}
+
+function bondInterface(lines: Raw[], pi: Raw, name: unknown): Mistake[] {
+  const others = [pi.interface ?? "eth0", ...lines.map((line) => line.interface), "lo"];
+  const isTap = typeof name === "string" && /^tap\d+$/.test(name);
+  if (!others.includes(name) && !isTap) return [];
+  const mend = "Choose a name that no other interface of the Pi has, such as bond0.";
+  return [{ path: "bond.interface", value: name, reason: "another interface is called so", mend }];
+}
+
+function keepalive({ interval = 1, timeout = 4 }: Raw): Mistake[] {
+  if (typeof interval !== "number" || typeof timeout !== "number" || timeout > interval) return [];
+  const reason = `is not longer than the interval of ${interval} s, so that one late ping would close a tunnel`;
+  return [
+    { path: "vpn.keepalive.timeout", value: timeout, reason, mend: `Write ${2 * interval + 1} or more.` },
+  ];
+}
+
+function asRecord(value: unknown): Raw {
+  return typeof value === "object" && value !== null ? (value as Raw) : {};
+}

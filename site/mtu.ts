@@ -1,0 +1,43 @@
+/**
+ * What a line puts around each IP packet, in bytes, before it is cut into ATM cells; `cells` is false where
+ * there are none. PPPoE over LLC: 8 PPPoE and PPP + 14 Ethernet + 10 LLC/SNAP + 8 AAL5 trailer; PPPoA over
+ * VC-multiplexing: 2 PPP + 8 AAL5 (RFC 2684, RFC 2364, RFC 2516; the same sums as tc-cake(8)'s keywords
+ * `pppoe-llcsnap` and `pppoa-vcmux`). `mtu` is the largest IP packet the line usually takes.
+ */
+export const encapsulations = {
+  "pppoe-llc": { overhead: 40, cells: true, mtu: 1492 },
+  "pppoa-vc": { overhead: 10, cells: true, mtu: 1500 },
+  ethernet: { overhead: 18, cells: false, mtu: 1500 },
+} as const;
+
+export type Encapsulation = keyof typeof encapsulations;
+
+/**
+ * What a tunnel puts around an inner IP packet: 14 the tap's Ethernet header, 24 OpenVPN in TLS mode with
+ * AES-256-GCM (4 opcode and peer id, 4 packet id, 16 tag), 28 UDP over IPv4.
+ */
+export const tunnelOverhead = 66;
+
+/** Bytes of IPv4 and TCP headers with timestamps in a full segment: not payload. */
+const segmentHeaders = 52;
+
+/** ATM cells that an IP packet of this size costs on a line, 48 bytes of payload each. */
+export function atmCells(ipBytes: number, overhead: number): number {
+  return Math.ceil((ipBytes + overhead) / 48);
+}
+
+/**
+ * The MTU inside the tunnels that carries most TCP payload per cell on a line without ever fragmenting:
+ * either the line's whole MTU, or the largest packet that fills its cells exactly. Without cells it is the
+ * line's MTU less the tunnel's headers.
+ *
+ * @param lineMtu largest IP packet that the line passes, bytes
+ */
+export function innerMtu(encapsulation: Encapsulation, lineMtu: number): number {
+  const { overhead, cells } = encapsulations[encapsulation];
+  const whole = lineMtu - tunnelOverhead;
+  if (!cells) return whole;
+  const exact = Math.floor((lineMtu + overhead) / 48) * 48 - overhead - tunnelOverhead;
+  const payloadPerCell = (mtu: number) => (mtu - segmentHeaders) / atmCells(mtu + tunnelOverhead, overhead);
+  return payloadPerCell(exact) >= payloadPerCell(whole) ? exact : whole;
+}

@@ -1,0 +1,137 @@
+import { nthAddress, parseCidr } from "./address.ts";
+import { encapsulations, innerMtu } from "./mtu.ts";
+import type { Line, Site, Ssh } from "./schema.ts";
+
+/** One OpenVPN tunnel: a tap at each end, and the server's UDP port that joins them. */
+export interface Tunnel {
+  /** Name of its files and unit, at both ends: the line's, or `LINE-2` for its second. */
+  name: string;
+  port: number;
+  piTap: string;
+  serverTap: string;
+}
+
+/** One ADSL line with all that is derived for it. */
+export interface PlannedLine extends Line {
+  interface: string;
+  mtu: number;
+  /** Firewall mark of its tunnels' own packets on the Pi: it alone chooses the routing table. */
+  mark: number;
+  /** Routing table on the Pi that holds the box as its only way out. */
+  table: number;
+  tunnelPlans: Tunnel[];
+}
+
+/** One end of the bond. */
+export interface End {
+  /** What the end is called in names of resources and in messages. */
+  host: "pi" | "server";
+  ssh: Ssh;
+  /** Where SSH connects to unless `ssh.host` says otherwise. */
+  address: string;
+  bond: string;
+  bondAddress: string;
+  peerAddress: string;
+  /** Its taps in the order of enslavement, which is the order balance-rr sends in. */
+  taps: string[];
+}
+
+/** All names and numbers of a site, derived from its config: pure, and the same at every run. */
+export interface Plan {
+  site: string;
+  pi: End & { lan: string; interface: string };
+  server: End;
+  lines: PlannedLine[];
+  /** Tunnels of all lines, in the order of enslavement. */
+  tunnels: Tunnel[];
+  bond: { prefix: number; network: string; arpInterval: number; mtu: number };
+  keepalive: { interval: number; timeout: number };
+  /** Routing table of the Pi's default route through the bond. */
+  bondTable: number;
+  /** Routing table on the server for the site's LAN: by the site's first port, which no other site has. */
+  serverTable: number;
+  confirmWithin: number;
+}
+
+/** Marks and tables of our own start here: far from what people and distributions number by hand. */
+const firstMark = 0xad01;
+const firstTable = 21001;
+const bondTable = 21000;
+
+export function planSite(site: Site): Plan {
+  const lines = planLines(site);
+  const tunnels = interleave(lines.map((line) => line.tunnelPlans));
+  const bondNetwork = parseCidr(site.bond.network)!;
+  const lan = parseCidr(site.pi.address)!;
+  const serverBond = nthAddress(bondNetwork.network, 1);
+  const piBond = nthAddress(bondNetwork.network, 2);
+  return {
+    site: site.name,
+    pi: {
+      host: "pi",
+      ssh: site.pi.ssh,
+      address: lan.address,
+      lan: lan.network,
+      interface: site.pi.interface,
+      bond: site.bond.interface,
+      bondAddress: piBond,
+      peerAddress: serverBond,
+      taps: tunnels.map((tunnel) => tunnel.piTap),
+    },
+    server: {
+      host: "server",
+      ssh: site.server.ssh,
+      address: site.server.address,
+      bond: `bond-${site.name}`,
+      bondAddress: serverBond,
+      peerAddress: piBond,
+      taps: tunnels.map((tunnel) => tunnel.serverTap),
+    },
+    lines,
+    tunnels,
+    bond: {
+      prefix: bondNetwork.prefix,
+      network: bondNetwork.network,
+      arpInterval: site.bond.arpInterval,
+      // balance-rr spreads one flow over all tunnels, so that the smallest MTU holds for all.
+      mtu: Math.min(...lines.map((line) => innerMtu(line.encapsulation, line.mtu))),
+    },
+    keepalive: site.vpn.keepalive,
+    bondTable,
+    // Well above the system's own tables: 254 is main.
+    serverTable: 20000 + site.vpn.firstPort,
+    confirmWithin: site.activation.confirmWithin,
+  };
+}
+
+function planLines(site: Site): PlannedLine[] {
+  let number = 0;
+  return site.lines.map((line, index) => ({
+    ...line,
+    interface: line.interface ?? site.pi.interface,
+    mtu: line.mtu ?? encapsulations[line.encapsulation].mtu,
+    mark: firstMark + index,
+    table: firstTable + index,
+    tunnelPlans: Array.from({ length: line.tunnels }, (_, nth) => {
+      const tap = `tap${number}`;
+      return {
+        name: nth === 0 ? line.name : `${line.name}-${nth + 1}`,
+        port: site.vpn.firstPort + number++,
+        piTap: tap,
+        serverTap: `${tap}-${site.name}`,
+      };
+    }),
+  }));
+}
+
+/**
+ * Spreads the tunnels of lines with several among the others, so that balance-rr, which takes the slaves in
+ * the order of enslavement, doesn't send a burst over one line: each tunnel stands at the middle of its
+ * share of the round.
+ */
+function interleave(perLine: Tunnel[][]): Tunnel[] {
+  return perLine
+    .flatMap((tunnels) => tunnels.map((tunnel, nth) => ({ tunnel, at: (nth + 0.5) / tunnels.length })))
+    .sort((a, b) => a.at - b.at)
+    .map(({ tunnel }) => tunnel);
+}
