@@ -1,0 +1,119 @@
+import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import * as command from "@pulumi/command";
+import * as pulumi from "@pulumi/pulumi";
+import type { Ssh } from "../site/schema.ts";
+
+/** What is needed to know a host: where it is, how to log in, and which site's things are meant on it. */
+export interface HostArgs {
+  /** What the host is called in names of resources and messages: `pi` or `server`. */
+  name: string;
+  site: string;
+  /** Where SSH connects to unless `ssh.host` says otherwise. */
+  address: string;
+  ssh: Ssh;
+}
+
+/** Options of one command on a host. */
+interface RunOptions {
+  /** Text for its standard input: shown as a line diff by `pulumi preview --diff`. */
+  stdin?: pulumi.Input<string>;
+  /** The program's arguments when the resource goes; nothing runs by default, nor where the program is gone. */
+  onDelete?: string;
+  parent: pulumi.Resource;
+  dependsOn?: pulumi.Input<pulumi.Input<pulumi.Resource>[]>;
+}
+
+/**
+ * The only way to a machine: every command and file of the program goes through here, over a connection
+ * whose host key is pinned, and as root.
+ */
+export class Host {
+  readonly name: string;
+  readonly site: string;
+  private readonly connection: pulumi.Output<command.types.input.remote.ConnectionArgs>;
+  private readonly sudo: string;
+
+  constructor({ name, site, address, ssh }: HostArgs) {
+    this.name = name;
+    this.site = site;
+    this.connection = pulumi.secret(connectionOf(ssh, address));
+    this.sudo = ssh.user === "root" ? "" : "sudo -n ";
+  }
+
+  /** Path of the site's program on the host (program.sh). */
+  get program(): string {
+    return `/usr/local/sbin/adsl-bonding-${this.site}`;
+  }
+
+  /**
+   * Runs a command of the site's program.
+   * @param title what the resource is called after the host's name, unique on it
+   */
+  call(title: string, args: pulumi.Input<string>, options: RunOptions): command.remote.Command {
+    return this.run(title, pulumi.interpolate`${this.program} ${args}`, options);
+  }
+
+  /** Installs the site's program. What goes with it, at the very end, is everything of the site on the host. */
+  install(parent: pulumi.Resource): command.remote.Command {
+    const place = `install -D -m 0755 /dev/stdin ${this.program}.new && mv ${this.program}.new ${this.program} && ${this.program} setup`;
+    return this.run("program", `sh -c '${place}'`, {
+      stdin: readFileSync(new URL("program.sh", import.meta.url), "utf8"),
+      onDelete: "remove",
+      parent,
+    });
+  }
+
+  private run(title: string, text: pulumi.Input<string>, { stdin, onDelete, parent, dependsOn }: RunOptions) {
+    const { sudo } = this;
+    return new command.remote.Command(
+      `${this.name} ${title}`,
+      {
+        connection: this.connection,
+        create: pulumi.interpolate`${sudo}${text}`,
+        stdin,
+        delete: onDelete && `${sudo}sh -c '[ ! -x ${this.program} ] || ${this.program} ${onDelete}'`,
+        // Values from the run before are of no use to any command here, and sshd refuses to take them.
+        addPreviousOutputInEnv: false,
+      },
+      { parent, dependsOn },
+    );
+  }
+}
+
+/**
+ * How often and how long, in seconds, a login is tried. Many commands log in at once, and an sshd drops some
+ * of those that have not authenticated yet (MaxStartups): so more than a few tries; but a host that does not
+ * answer at all is told within two minutes.
+ */
+const patience = { dialErrorLimit: 6, perDialTimeout: 15 };
+
+/** The plugin's connection for a login. Without a key file it asks the ssh-agent that SSH_AUTH_SOCK names. */
+function connectionOf(ssh: Ssh, address: string): command.types.input.remote.ConnectionArgs {
+  const { jump } = ssh;
+  return {
+    ...loginOf(ssh, ssh.host ?? address),
+    ...patience,
+    proxy: jump && { ...loginOf(jump, jump.host), ...patience },
+  };
+}
+
+function loginOf(login: Omit<Ssh, "jump">, host: string) {
+  const { port, user, hostKey, privateKeyFile } = login;
+  return { host, port, user, hostKey, privateKey: privateKeyFile && readKey(privateKeyFile) };
+}
+
+function readKey(file: string): string {
+  try {
+    return readFileSync(expandHome(file), "utf8");
+  } catch (error) {
+    const why = (error as Error).message;
+    throw new Error(
+      `privateKeyFile: ${why}. Name the file of your SSH key, or leave it out to use ssh-agent.`,
+    );
+  }
+}
+
+export function expandHome(file: string): string {
+  return file.replace(/^~(?=\/)/, homedir());
+}

@@ -1,0 +1,121 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Ssh } from "../site/schema.ts";
+import { expandHome } from "./host.ts";
+
+/** What a look at a host brought: its facts, or why it could not be looked at. */
+export interface Observation {
+  host: "pi" | "server";
+  /** Values told by the script; a key may come several times. Empty when the host was not reached. */
+  facts: Map<string, string[]>;
+  /** Why there are no facts, in words for a person. */
+  unreachable?: string;
+}
+
+/** Which host to look at, with what. */
+export interface Look {
+  host: "pi" | "server";
+  address: string;
+  ssh: Ssh;
+  /** A shell script that tells `key=value` lines, the last of them `end=yes`. */
+  script: string;
+  environment: Record<string, string>;
+}
+
+/** The most that one look may take, milliseconds: eight lines that don't answer take 24 s. */
+const limit = 60_000;
+
+/**
+ * Looks at a host through the system's own ssh client, so that a preview can tell what stands there. Nothing
+ * is accepted but the pinned host key; a mismatch is told with both fingerprints.
+ */
+export async function inspect(look: Look): Promise<Observation> {
+  const { host, ssh, script, environment } = look;
+  const folder = mkdtempSync(join(tmpdir(), "adsl-bonding-"));
+  try {
+    const variables = Object.entries(environment).map(([name, value]) => `${name}='${value}'`);
+    const shell = `${ssh.user === "root" ? "" : "sudo -n "}env ${variables.join(" ")} sh -s`;
+    const { stdout, stderr, failed } = await run("ssh", [...sshArguments(look, folder), shell], script);
+    const facts = parseFacts(stdout);
+    if (facts.has("end")) return { host, facts };
+    return { host, facts: new Map(), unreachable: explain(look, stderr || failed) };
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
+}
+
+export function parseFacts(text: string): Map<string, string[]> {
+  const facts = new Map<string, string[]>();
+  for (const line of text.split("\n")) {
+    const [, key, value] = /^([a-z_]+)=(.*)$/.exec(line) ?? [];
+    if (key !== undefined) facts.set(key, [...(facts.get(key) ?? []), value!]);
+  }
+  return facts;
+}
+
+/** The fingerprint of a public host key as ssh shows it. */
+export function fingerprint(hostKey: string): string {
+  const blob = Buffer.from(hostKey.split(" ")[1] ?? "", "base64");
+  return `SHA256:${createHash("sha256").update(blob).digest("base64").replace(/=+$/, "")}`;
+}
+
+function sshArguments({ ssh, address }: Look, folder: string): string[] {
+  const { jump } = ssh;
+  const login = loginArguments(ssh, ssh.host ?? address, join(folder, "host"));
+  if (!jump) return login;
+  const through = loginArguments(jump, jump.host, join(folder, "jump"));
+  const proxy = ["ssh", "-W", "[%h]:%p", ...through].map((word) => `'${word}'`).join(" ");
+  return ["-o", `ProxyCommand=${proxy}`, ...login];
+}
+
+function loginArguments(login: Omit<Ssh, "jump">, host: string, knownHosts: string): string[] {
+  writeFileSync(knownHosts, `pinned ${login.hostKey}\n`);
+  const options = {
+    BatchMode: "yes",
+    ConnectTimeout: "15",
+    StrictHostKeyChecking: "yes",
+    UserKnownHostsFile: knownHosts,
+    GlobalKnownHostsFile: "none",
+    HostKeyAlias: "pinned",
+    HostKeyAlgorithms: login.hostKey.split(" ")[0]!,
+    LogLevel: "ERROR",
+    ServerAliveInterval: "10",
+    ...(login.privateKeyFile && { IdentityFile: expandHome(login.privateKeyFile), IdentitiesOnly: "yes" }),
+  };
+  return [
+    ...["-F", "none"],
+    ...Object.entries(options).flatMap(([name, value]) => ["-o", `${name}=${value}`]),
+    ...["-p", String(login.port), "-l", login.user, host],
+  ];
+}
+
+function explain({ host, ssh, address }: Look, stderr: string): string {
+  const who = `${ssh.user}@${ssh.host ?? address} port ${ssh.port}`;
+  const offered = /key sent by the remote host is\s+(SHA256:\S+?)\.?\s/.exec(stderr)?.[1];
+  if (offered) {
+    const pins = [ssh, ...(ssh.jump ? [ssh.jump] : [])].map((login) => fingerprint(login.hostKey));
+    return `it showed the host key ${offered}, but the config pins ${pins.join(" and, for its jump host, ")}. If the host was made anew, write its new key into ${host}.ssh.hostKey; if not, somebody stands between`;
+  }
+  if (/a password is required|is not in the sudoers/.test(stderr)) {
+    return `${ssh.user} can't use sudo there without a password; allow it, or log in as root`;
+  }
+  const last = stderr.trim().split("\n").at(-1);
+  return `no login as ${who}${ssh.jump ? ` through ${ssh.jump.host}` : ""}: ${last}`;
+}
+
+function run(file: string, args: string[], stdin: string) {
+  return new Promise<{ stdout: string; stderr: string; failed: string }>((resolve) => {
+    const child = execFile(file, args, { timeout: limit }, (error, stdout, stderr) => {
+      const missing = error && "code" in error && error.code === "ENOENT";
+      const failed = missing
+        ? "there is no ssh client here; install openssh-client"
+        : "it did not answer in time";
+      resolve({ stdout, stderr, failed });
+    });
+    child.stdin?.on("error", () => {}); // a host that hangs up at once: stderr says why
+    child.stdin?.end(stdin);
+  });
+}

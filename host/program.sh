@@ -1,0 +1,483 @@
+#!/bin/sh
+# The small program that stands on each host as /usr/local/sbin/adsl-bonding-SITE. It keeps the site's
+# generations: everything that is wanted on this host at one time, under one id. It knows nothing of
+# bonding; what it places and starts is written in a generation's manifest:
+#
+#   generation ID                   the id, the same on both hosts
+#   mends TEXT                      which drift this generation mended (see `drift`)
+#   file MODE SHA256 PATH           a file, its text staged before
+#   unit DIGEST NAME                a unit of ours, restarted when DIGEST (of what it reads) changes
+#   tell DIGEST ACTION UNIT         somebody else's unit that reads a file of ours, told when it changes
+#   check PATH                      a program among the files: `check count` prints how much of it works,
+#                                   `check N` fails, saying why, while less than N does
+#   within SECONDS                  a generation not confirmed in that time undoes itself
+#
+# It works without a network and without whoever installed it: status, revert and remove are for a person
+# at the host's own console.
+set -eu
+
+site=${0##*/adsl-bonding-}
+state=/var/lib/adsl-bonding/$site
+keys=/etc/adsl-bonding/$site/keys
+prefix=adsl-$site
+
+say() { printf '%s\n' "$*"; }
+die() {
+  say "adsl-bonding-$site: $*" >&2
+  exit 1
+}
+
+# One change at a time: a second caller waits here, visibly, and gives up after five minutes.
+lock() {
+  exec 9>"/run/lock/$prefix"
+  flock -n 9 && return
+  say "waiting for another change of this host to end"
+  flock -w 300 9 || die "another change of this host has not ended within 5 minutes"
+}
+
+# --- what a manifest says -------------------------------------------------------------------------
+
+field() { sed -n "s/^$2 //p" "$1" 2>/dev/null | head -n 1; }
+id_of() { field "$1" generation; }
+files_of() { sed -n 's/^file [0-7]* [0-9a-f]* //p' "$1" 2>/dev/null || true; }
+units_of() { sed -n 's/^unit [0-9a-f]* //p' "$1" 2>/dev/null || true; }
+has_line() { grep -qxF -- "$2" "$1" 2>/dev/null; }
+backwards() { sed '1!G;h;$!d'; }
+
+# --- packages, keys, files ------------------------------------------------------------------------
+
+packages() {
+  missing=
+  for package in "$@"; do
+    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+  done
+  if [ -n "$missing" ]; then
+    export DEBIAN_FRONTEND=noninteractive
+    quietly apt-get update || die "apt-get update failed: is this host's package mirror reachable?"
+    # shellcheck disable=SC2086 # the names are words
+    quietly apt-get -y --no-install-recommends install $missing || die "apt-get could not install:$missing"
+    mkdir -p "$state"
+    # shellcheck disable=SC2086
+    printf '%s\n' $missing >>"$state/packages"
+  fi
+  say "there: $*"
+}
+
+# Runs apt without its talk, but for its waiting while another package manager holds the lock (which it does
+# for ten minutes), and for its last lines when it fails.
+quietly() {
+  log=$(mktemp)
+  { "$@" -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 2>&1 && echo ended well; } | tee "$log" |
+    sed -u -n 's/.*\(Waiting for cache lock.*\)/\1/p' >&2
+  [ "$(tail -n 1 "$log")" = "ended well" ] || {
+    tail -n 5 "$log" >&2
+    rm -f "$log"
+    return 1
+  }
+  rm -f "$log"
+}
+
+# A key pair is made here, never leaves, and only its certificate's fingerprint is told.
+key() {
+  name=$1
+  umask 077
+  mkdir -p "$keys"
+  if [ ! -s "$keys/$name.crt" ] || [ ! -s "$keys/$name.key" ]; then
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -sha256 \
+      -subj "/CN=$prefix-$name" -keyout "$keys/$name.key.new" -out "$keys/$name.crt.new" 2>/dev/null ||
+      die "openssl could not make a key in $keys"
+    mv "$keys/$name.key.new" "$keys/$name.key"
+    mv "$keys/$name.crt.new" "$keys/$name.crt"
+  fi
+  openssl x509 -noout -fingerprint -sha256 -in "$keys/$name.crt" | cut -d = -f 2
+}
+
+forget_key() { rm -f "$keys/$1.key" "$keys/$1.crt"; }
+
+# Takes a file's text from stdin. Nothing outside the program's own folder changes yet.
+stage() {
+  umask 077
+  mkdir -p "$state/staged"
+  new=$(mktemp "$state/staged/.new.XXXXXX")
+  cat >"$new"
+  sum=$(sha256sum <"$new" | cut -d ' ' -f 1)
+  mv "$new" "$state/staged/$sum"
+  say "staged $1 as $sum"
+}
+
+# --- switching ------------------------------------------------------------------------------------
+
+# Puts the manifest's file in place; renaming makes each file whole, old or new.
+place() {
+  mode=$1 sum=$2 path=$3
+  if [ -f "$path" ] && [ "$(stat -c %a "$path")" = "${mode#0}" ] &&
+    [ "$(sha256sum <"$path" | cut -d ' ' -f 1)" = "$sum" ]; then
+    return 0
+  fi
+  mkdir -p "$(dirname "$path")"
+  fresh=$(mktemp "$path.XXXXXX")
+  cat "$state/staged/$sum" >"$fresh"
+  chmod "$mode" "$fresh"
+  mv "$fresh" "$path"
+}
+
+# Takes away the files of one manifest that the other has not, and places the other's.
+swap_files() {
+  files_of "$1" | while read -r path; do
+    files_of "$2" | grep -qxF -- "$path" || rm -f "$path"
+  done
+  while read -r word mode sum path; do
+    [ "$word" = file ] || continue
+    place "$mode" "$sum" "$path"
+  done <"$2"
+  systemctl daemon-reload
+}
+
+# The value that each sysctl of ours had before us, kept once, so that removal can bring it back.
+keep_sysctl() {
+  sed -n 's/^\([a-z][^ =]*\) *=.*/\1/p' "$1" | while read -r name; do
+    grep -q "^$name=" "$state/sysctl" 2>/dev/null && continue
+    value=$(sysctl -n "$name" 2>/dev/null) && say "$name=$value" >>"$state/sysctl"
+  done
+}
+
+restore_sysctl() {
+  [ -f "$state/sysctl" ] || return 0
+  while IFS='=' read -r name value; do
+    # Another site of this server may want it still.
+    grep -qs "^$name *=" /etc/sysctl.d/*-adsl-*.conf || sysctl -q -w "$name=$value" || true
+  done <"$state/sysctl"
+}
+
+# Goes from one manifest (may be absent) to another (may be absent: then nothing of ours is left running).
+# Only units whose digest differs are stopped; everything listed is started, which does nothing to what runs.
+apply() {
+  old=$1 new=$2
+  units_of "$old" | backwards | while read -r unit; do
+    has_line "$new" "$(grep -m 1 " $unit\$" "$old")" && continue
+    systemctl stop "$unit" || true
+    units_of "$new" | grep -qxF -- "$unit" || systemctl -q disable "$unit" || true
+  done
+  swap_files "$old" "$new"
+  files_of "$new" | grep '^/etc/sysctl\.d/' | while read -r path; do
+    keep_sysctl "$path"
+    sysctl -q -p "$path"
+  done
+  tell "$old" "$new"
+  # All at once: each call for itself would have systemd read all units again. A unit that fails doesn't keep
+  # the others from starting, and the check says what is wrong.
+  units=$(units_of "$new")
+  [ -z "$units" ] || {
+    # shellcheck disable=SC2086 # the names are words
+    systemctl -q enable $units || true
+    # shellcheck disable=SC2086
+    systemctl start $units || say "not all units could be started"
+  }
+}
+
+# Units of others read our files at their start: those that run are told when such a file came, changed or went.
+tell() {
+  old=$1 new=$2
+  { grep '^tell ' "$old" 2>/dev/null || true; grep '^tell ' "$new" 2>/dev/null || true; } | sort | uniq -u |
+    while read -r _ _ action unit; do say "$action $unit"; done | sort -u |
+    while read -r action unit; do
+      ! systemctl -q is-active "$unit" || systemctl "$action" "$unit" || say "could not $action $unit"
+    done
+}
+
+# Takes a manifest from stdin, and checks that all of it can be placed. Changes nothing else.
+arm() {
+  lock
+  mkdir -p "$state"
+  [ ! -f "$state/trying" ] || revert_now "a new generation was armed before this one was confirmed"
+  new=$(mktemp "$state/.armed.XXXXXX")
+  cat >"$new"
+  id=$(id_of "$new")
+  [ -n "$id" ] || die "the manifest has no generation"
+  while read -r word _ sum path; do
+    [ "$word" = file ] || continue
+    [ -f "$state/staged/$sum" ] ||
+      die "$path was never staged here, or this host was made anew: \`pulumi destroy\`, then \`pulumi up\`, stages all again"
+  done <"$new"
+  mv "$new" "$state/armed"
+  say "armed $id"
+}
+
+# Starts the change of an armed generation, detached: what follows may cut the caller's own way to this host.
+switch() {
+  lock
+  id=$1
+  if [ "$(id_of "$state/current")" = "$id" ] && [ ! -f "$state/armed" ]; then
+    say "active already"
+    return 0
+  fi
+  if [ "$(id_of "$state/trying")" = "$id" ]; then
+    say "switching already"
+    return 0
+  fi
+  [ "$(id_of "$state/armed")" = "$id" ] || die "generation $id is not armed here"
+  rm -f "$state/reverted" "$state/switched"
+  # How much worked before: the new generation must do as well. At a first deployment all must work.
+  before=
+  check=$(field "$state/current" check)
+  [ -z "$check" ] || before=$("$check" count 2>/dev/null || true)
+  say "$before" >"$state/before"
+  mv "$state/armed" "$state/trying"
+  sync "$state"
+  # The timer first: from here on every way ends in a whole generation.
+  systemd-run -q --collect --unit "$prefix-revert" --on-active "$(field "$state/trying" within)" \
+    --timer-property AccuracySec=1s "$0" revert "it was not confirmed in time"
+  systemd-run -q --collect --unit "$prefix-switch" --no-block "$0" switch-now
+  say "switching to $id"
+}
+
+switch_now() {
+  lock
+  [ -f "$state/trying" ] || die "nothing to switch to"
+  manifest "$state/current" >"$state/from"
+  # In a subshell of its own, and not as a condition: there `set -e` would not end it at the first failure.
+  set +e
+  (set -e && apply "$state/from" "$state/trying") >"$state/switch.log" 2>&1
+  failed=$?
+  set -e
+  if [ "$failed" = 0 ]; then
+    touch "$state/switched"
+  else
+    revert_now "placing it failed: $(tail -n 3 "$state/switch.log" | tr '\n' ' ')"
+  fi
+}
+
+# A manifest's text, nothing when there is none.
+manifest() { [ ! -f "$1" ] || cat "$1"; }
+
+# Waits, in a login made after the switch, until the generation works: at most half of the time it has.
+settle() {
+  id=$1
+  limit=$(($(now) + $(within) / 2))
+  while ! answer=$(settled "$id"); do
+    if [ "$(now)" -ge "$limit" ]; then
+      journal >&2
+      die "generation $id does not work here, so it undoes itself within $(within) s: $answer"
+    fi
+    [ -f "$state/trying" ] || [ "$(id_of "$state/current")" = "$id" ] || die "$answer"
+    sleep 1
+  done
+  say "$answer"
+}
+
+now() { date +%s; }
+within() { field "$state/trying" within | grep . || echo 90; }
+
+# Says what keeps a generation from working; true when nothing does.
+settled() {
+  if [ "$(id_of "$state/current")" = "$1" ]; then
+    manifest=$state/current needed=1
+  elif [ "$(id_of "$state/trying")" = "$1" ]; then
+    [ -f "$state/switched" ] || {
+      say "the switch has not ended"
+      return 1
+    }
+    manifest=$state/trying needed=$(cat "$state/before")
+  else
+    say "generation $1 is neither active nor being tried here: $(manifest "$state/reverted")"
+    return 1
+  fi
+  # shellcheck disable=SC2046 # the names are words
+  if systemctl is-active $(units_of "$manifest") | grep -qvx active; then
+    for unit in $(units_of "$manifest"); do
+      systemctl -q is-active "$unit" || say "$unit is $(systemctl is-active "$unit" || true)"
+    done
+    return 1
+  fi
+  "$(field "$manifest" check)" "${needed:-all}"
+}
+
+# The last lines that our units wrote, to explain a failure.
+journal() {
+  for unit in $(units_of "$state/trying"); do
+    journalctl -q -n 6 -o cat -u "$unit" 2>/dev/null | sed "s/^/  $unit: /"
+  done
+}
+
+# Makes the tried generation the current one. Only a fresh login calls it.
+confirm() {
+  lock
+  id=$1
+  if [ ! -f "$state/trying" ] && [ "$(id_of "$state/current")" = "$id" ]; then
+    say "active already"
+    return 0
+  fi
+  [ "$(id_of "$state/trying")" = "$id" ] ||
+    die "generation $id was undone before it was confirmed: $(manifest "$state/reverted")"
+  mv "$state/trying" "$state/current"
+  sync "$state"
+  systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+  rm -f "$state/reverted" "$state/switched" "$state/before" "$state/from" "$state"/staged/.new.*
+  for file in "$state"/staged/*; do
+    grep -q " ${file##*/} " "$state/current" || rm -f "$file"
+  done
+  say "active: $id"
+}
+
+# Goes back to the generation before, or to none when this was the first.
+revert() {
+  lock
+  if [ -f "$state/trying" ]; then
+    revert_now "${1:-somebody asked for it on the host}"
+  else
+    say "nothing to undo: no generation is being tried"
+  fi
+}
+
+revert_now() {
+  say "going back: $1"
+  systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+  manifest "$state/current" >"$state/to"
+  mv "$state/trying" "$state/undone"
+  say "$(date -u +%FT%TZ), generation $(id_of "$state/undone"): $1" >"$state/reverted"
+  apply "$state/undone" "$state/to"
+  [ -s "$state/to" ] || restore_sysctl
+  rm -f "$state/switched" "$state/to" "$state/undone"
+}
+
+# At boot: a generation that was being tried when the power went is undone before anything of it starts.
+recover() {
+  lock
+  [ -f "$state/trying" ] || [ -f "$state/undone" ] || return 0
+  [ -f "$state/trying" ] || mv "$state/undone" "$state/trying"
+  say "$(date -u +%FT%TZ), generation $(id_of "$state/trying"): the host restarted before it was confirmed" >"$state/reverted"
+  manifest "$state/current" >"$state/to"
+  # Nothing of ours runs yet: only files and enablement go back, systemd then starts what is enabled.
+  units_of "$state/trying" | while read -r unit; do
+    units_of "$state/to" | grep -qxF -- "$unit" || systemctl -q disable "$unit" || true
+  done
+  swap_files "$state/trying" "$state/to"
+  rm -f "$state/trying" "$state/switched" "$state/to"
+  # Units pulled in with the old files would start now, or fail for want of them: start what is wanted.
+  for unit in $(units_of "$state/current"); do systemctl -q enable "$unit" && systemctl start --no-block "$unit"; done
+}
+
+# --- telling --------------------------------------------------------------------------------------
+
+# What differs from the current generation. The answer is one stable line: as long as nothing drifts it is
+# the text that the current generation was armed with, so that a mend is followed by no further change.
+drift() {
+  if [ -f "$state/trying" ]; then
+    say "generation $(id_of "$state/trying") was not confirmed"
+  elif [ -f "$state/reverted" ]; then
+    say "undone at $(cat "$state/reverted")"
+  elif [ -f "$state/current" ]; then
+    found=$(drifted | paste -s -d ';')
+    if [ -n "$found" ]; then say "$found"; else field "$state/current" mends; fi
+  fi
+}
+
+drifted() {
+  while read -r word mode sum path; do
+    [ "$word" = file ] || continue
+    if [ ! -f "$path" ]; then
+      say "$path is gone"
+    elif [ "$(sha256sum <"$path" | cut -d ' ' -f 1)" != "$sum" ]; then
+      say "$path was edited"
+    elif [ "$(stat -c %a "$path")" != "${mode#0}" ]; then
+      say "$path has another mode"
+    fi
+  done <"$state/current"
+  for unit in $(units_of "$state/current"); do
+    systemctl -q is-enabled "$unit" || say "$unit is not enabled"
+    systemctl -q is-active "$unit" || say "$unit is not running"
+  done
+}
+
+status() {
+  say "site $site"
+  for which in current armed trying; do
+    [ ! -f "$state/$which" ] || say "$which generation: $(id_of "$state/$which")"
+  done
+  [ ! -f "$state/reverted" ] || say "last undone: $(cat "$state/reverted")"
+  [ ! -f "$state/current" ] || {
+    drifted
+    "$(field "$state/current" check)" all || true
+  }
+}
+
+# --- coming and going -----------------------------------------------------------------------------
+
+# What the program itself needs on the host: the unit that undoes a half-tried generation at boot.
+setup() {
+  mkdir -p "$state"
+  chmod 700 "$state"
+  cat >"/etc/systemd/system/$prefix-recover.service" <<EOF
+[Unit]
+Description=adsl-bonding $site: undo a generation that was not confirmed before the restart
+DefaultDependencies=no
+After=local-fs.target
+Before=network-pre.target systemd-sysctl.service sysinit.target
+Wants=network-pre.target
+ConditionPathExists=|$state/trying
+ConditionPathExists=|$state/undone
+
+[Service]
+Type=oneshot
+ExecStart=$0 recover
+
+[Install]
+WantedBy=sysinit.target
+EOF
+  systemctl daemon-reload
+  systemctl -q enable "$prefix-recover.service"
+  say "set up"
+}
+
+# Leaves nothing of ours but packages, which it lists. Detached, for it may cut the caller's own way here.
+remove() {
+  if [ "${1:-}" != now ]; then
+    systemd-run -q --collect --wait --unit "$prefix-remove" "$0" remove now || die "removal failed: journalctl -u $prefix-remove"
+    say "removed; the packages it had installed stay: $(paste -s -d ' ' "$state.packages" 2>/dev/null)"
+    rm -f "$state.packages"
+    rmdir /var/lib/adsl-bonding /etc/adsl-bonding 2>/dev/null || true
+    return 0
+  fi
+  lock
+  systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+  : >"$state/none"
+  for which in trying undone current; do
+    [ ! -f "$state/$which" ] || apply "$state/$which" "$state/none"
+  done
+  restore_sysctl
+  systemctl -q disable "$prefix-recover.service" || true
+  rm -f "/etc/systemd/system/$prefix-recover.service"
+  systemctl daemon-reload
+  # The group that systemd made for the tunnels' template stays behind, empty, unless it is stopped.
+  systemctl stop "system-$(systemd-escape "$prefix-tunnel").slice" 2>/dev/null || true
+  [ ! -f "$state/packages" ] || mv "$state/packages" "$state.packages"
+  rm -rf "$state" "/etc/adsl-bonding/$site"
+  rm -f "$0" "/run/lock/$prefix" "/run/$prefix-probe"
+}
+
+# All of the program is read before any of it runs, so that it may replace or remove its own file.
+main() {
+  command=${1:-status}
+  [ $# -eq 0 ] || shift
+  [ "$(id -u)" = 0 ] || die "run it as root: sudo $0 $command"
+  case $command in
+    setup) setup ;;
+    packages) packages "$@" ;;
+    key) key "$@" ;;
+    forget-key) forget_key "$@" ;;
+    stage) stage "$@" ;;
+    arm) arm ;;
+    switch) switch "$@" ;;
+    switch-now) switch_now ;;
+    settle) settle "$@" ;;
+    confirm) confirm "$@" ;;
+    revert) revert "$@" ;;
+    recover) recover ;;
+    drift) drift ;;
+    status) status ;;
+    remove) remove "$@" ;;
+    *) die "no such command: $command. A person wants: status, revert, remove" ;;
+  esac
+  exit
+}
+main "$@"
