@@ -1,0 +1,102 @@
+import type { Plan, PlannedLine, Tunnel } from "../../site/plan.ts";
+import type { Names } from "../names.ts";
+
+/**
+ * One end of a tunnel as OpenVPN reads it. TLS with a certificate made on each host and known to the other
+ * by its fingerprint alone (OpenVPN 2.6): no authority, no shared secret.
+ */
+export function renderTunnel(
+  host: "pi" | "server",
+  line: PlannedLine,
+  tunnel: Tunnel,
+  plan: Plan,
+  names: Names,
+): string {
+  const side =
+    host === "pi"
+      ? `# By the box ${line.gateway} alone: the mark chooses its routing table.
+remote ${plan.server.address} ${tunnel.port}
+nobind
+mark ${line.mark}
+tls-client
+dev ${tunnel.piTap}
+# A line that comes back is used again at once: the pauses between tries don't grow.
+connect-retry 1 1`
+      : `lport ${tunnel.port}
+tls-server
+dh none
+dev ${tunnel.serverTap}
+# The box may give the Pi's packets another port or address at any time.
+float`;
+  return `# The tunnel ${tunnel.name} of site ${plan.site}: UDP port ${tunnel.port} of the server, over the line ${line.name}.
+proto udp4
+${side}
+dev-type tap
+# The tap is opened when the far end has answered, and closed, without persist-tun, when it is silent for
+# ${plan.keepalive.timeout} s: so loss in one direction alone takes the slave down at both ends.
+up-delay
+keepalive ${plan.keepalive.interval} ${plan.keepalive.timeout}
+explicit-exit-notify 1
+cert ${names.certificate(line.name)}
+key ${names.privateKey(line.name)}
+config ${names.peer(line.name)}
+data-ciphers AES-256-GCM
+tls-version-min 1.3
+tls-timeout 1
+tun-mtu ${plan.bond.mtu}
+mssfix 0
+# Packets of one line stay in order; a lossy line may still deliver late ones.
+replay-window 512 15
+persist-key
+verb 3
+`;
+}
+
+/** What is known of the far end only after its key was made: its certificate's fingerprint. */
+export function renderPeer(fingerprint: string): string {
+  return `<peer-fingerprint>
+${fingerprint}
+</peer-fingerprint>
+`;
+}
+
+/** The unit of all tunnels of a site; Debian's own openvpn-client@ doesn't restart what dies. */
+export function renderTunnelTemplate(names: Names): string {
+  return `[Unit]
+Description=adsl-bonding: tunnel %i
+After=network-online.target ${names.bondUnit.name} ${names.routesUnit.name} ${names.firewallUnit.name}
+Wants=network-online.target
+# With its routes gone for a moment a tunnel would leave by another line's box: it stops before they do.
+Requires=${names.bondUnit.name} ${names.routesUnit.name}
+PartOf=${names.bondUnit.name} ${names.routesUnit.name}
+StartLimitIntervalSec=0
+
+[Service]
+ExecStart=/usr/sbin/openvpn --suppress-timestamps --config ${names.tunnel("%i")}
+Restart=always
+RestartSec=2
+CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE
+NoNewPrivileges=yes
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+DevicePolicy=closed
+DeviceAllow=/dev/net/tun rw
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+RestrictAddressFamilies=AF_INET AF_NETLINK AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+
+[Install]
+WantedBy=multi-user.target
+`;
+}

@@ -1,0 +1,29 @@
+import type { Names } from "./names.ts";
+
+/** The chains' rules for one host, in nftables' words. */
+export interface FirewallRules {
+  /** Every chain with its hook and its rules. */
+  chains: { name: string; hook: string; rules: string[] }[];
+}
+
+/** A ruleset of one table of our own, which replaces itself as a whole and touches no other. */
+export function renderFirewall(names: Names, { chains }: FirewallRules): string {
+  const table = `inet ${names.nftTable}`;
+  const text = chains.map(
+    ({ name, hook, rules }) =>
+      `  chain ${name} {\n    type ${hook};\n${rules.map((rule) => `    ${rule}\n`).join("")}  }`,
+  );
+  return `#!/usr/sbin/nft -f
+# One table of our own; it comes and goes as a whole.
+table ${table} {}
+delete table ${table}
+table ${table} {
+${text.join("\n\n")}
+}
+`;
+}
+
+/** TCP's segments are cut to what fits through the bond, for all who don't learn its MTU by themselves. */
+export function clampSegments(bond: string): string {
+  return `oifname "${bond}" tcp flags syn / syn,rst tcp option maxseg size set rt mtu`;
+}

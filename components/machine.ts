@@ -1,0 +1,122 @@
+import * as pulumi from "@pulumi/pulumi";
+import { type StagedFile, stageFile } from "../host/file.ts";
+import { Host } from "../host/host.ts";
+import type { Plan } from "../site/plan.ts";
+import { type FirewallRules, renderFirewall } from "./firewall.ts";
+import { namesOf } from "./names.ts";
+import { oneshotUnit } from "./oneshot.ts";
+
+/** What both ends need of the distribution: the tunnels, the firewall, the offloads, the keys, the check. */
+const packages = ["openvpn", "nftables", "ethtool", "openssl", "iputils-ping", "procps"];
+
+/** What tells the Pi from the server: the texts of the files that differ. */
+export interface MachineTexts {
+  routes: string;
+  firewall: FirewallRules;
+  check: string;
+  sysctl: Record<string, string | number>;
+}
+
+/** Files that a component has staged on one host, with the commands that did it. */
+export interface Staged {
+  files: StagedFile[];
+  resources: pulumi.Resource[];
+}
+
+/**
+ * One end of the site: its program and packages, its routes, firewall, settings and check, and whatever
+ * manages its physical interfaces told to leave ours alone.
+ */
+export class Machine extends pulumi.ComponentResource {
+  readonly host: Host;
+  /** All that was staged on this machine, by itself and by the components of lines and bond. */
+  readonly staged: Staged = { files: [], resources: [] };
+  private readonly ready: pulumi.Resource[];
+
+  constructor(
+    type: string,
+    end: Plan["pi"] | Plan["server"],
+    plan: Plan,
+    texts: MachineTexts,
+    options?: pulumi.ComponentResourceOptions,
+  ) {
+    super(type, end.host, {}, options);
+    const { site } = plan;
+    const names = namesOf(plan);
+    this.host = new Host({ name: end.host, site, address: end.address, ssh: end.ssh });
+    const program = this.host.install(this);
+    const installed = this.host.call("packages", `packages ${packages.join(" ")}`, {
+      parent: this,
+      dependsOn: [program],
+    });
+    this.ready = [program, installed];
+    const taps = `tap*${end.host === "server" ? `-${site}` : ""}`;
+    this.stage(this, [
+      { path: names.routesScript, text: texts.routes, mode: "0755" },
+      {
+        path: names.routesUnit.path,
+        text: oneshotUnit({
+          description: `routes of site ${site}`,
+          start: `${names.routesScript} up`,
+          stop: `${names.routesScript} down`,
+          needs: [names.bondUnit.name],
+          after: ["network-online.target"],
+        }),
+      },
+      { path: names.firewallRules, text: renderFirewall(names, texts.firewall) },
+      {
+        path: names.firewallUnit.path,
+        text: oneshotUnit({
+          description: `firewall of site ${site}`,
+          start: `/usr/sbin/nft -f ${names.firewallRules}`,
+          stop: `/usr/sbin/nft delete table inet ${names.nftTable}`,
+          // A distribution's own ruleset begins with a flush of everything: ours comes after it.
+          after: ["nftables.service"],
+        }),
+      },
+      { path: names.sysctl, text: renderSysctl(texts.sysctl) },
+      { path: names.check, text: texts.check, mode: "0755" },
+      { path: names.networkd, text: networkdText },
+      { path: names.networkManager, text: networkManagerText(site, [end.bond, taps]) },
+    ]);
+    this.registerOutputs();
+  }
+
+  /** Stages files on this machine for a component, under which a preview shows them. */
+  stage(parent: pulumi.Resource, files: StagedFile[], after: pulumi.Resource[] = []) {
+    const dependsOn = [...this.ready, ...after];
+    this.staged.files.push(...files);
+    this.staged.resources.push(...files.map((file) => stageFile(this.host, file, { parent, dependsOn })));
+  }
+
+  /** Makes the key pair of a line on this machine, once, and tells its certificate's fingerprint. */
+  makeKey(parent: pulumi.Resource, line: string): pulumi.Output<string> {
+    const key = this.host.call(`key ${line}`, `key ${line}`, {
+      parent,
+      dependsOn: this.ready,
+      onDelete: `forget-key ${line}`,
+    });
+    this.staged.resources.push(key);
+    return key.stdout;
+  }
+}
+
+function renderSysctl(values: Record<string, string | number>): string {
+  return Object.entries(values)
+    .map(([name, value]) => `${name} = ${value}\n`)
+    .join("");
+}
+
+/** systemd-networkd, where it runs, otherwise deletes rules and routes that it has not made itself. */
+const networkdText = `[Network]
+ManageForeignRoutingPolicyRules=no
+ManageForeignRoutes=no
+`;
+
+function networkManagerText(site: string, devices: string[]): string {
+  const list = devices.map((device) => `interface-name:${device}`).join(";");
+  return `[device-adsl-${site}]
+match-device=${list}
+managed=0
+`;
+}

@@ -1,0 +1,31 @@
+import type { Plan } from "../../site/plan.ts";
+import { renderRoutesScript } from "../routes.ts";
+
+/** In which order the Pi asks our rules, all ahead of the system's own for main (32766). */
+const preference = { tunnels: 1000, server: 1100, specific: 1200, bond: 1300 };
+
+/**
+ * The script that sets the Pi's rules and tables, and takes them away. In this order: a tunnel's own packets
+ * leave by its box or not at all; the server's own address is reached outside the bond; whatever main knows
+ * better than a default route stays as it is; the rest goes through the bond. The network manager's default
+ * route in main is never touched: it is the way out when the bond has no live slave.
+ */
+export function renderPiRoutes({ lines, server, pi, bondTable }: Plan): string {
+  const rules = [
+    ...lines.map(({ mark, table }) => `pref ${preference.tunnels} fwmark ${mark} lookup ${table}`),
+    `pref ${preference.server} to ${server.address} lookup main`,
+    // Where main has no default route, as in a set-up that leaves it to the bond: by the first line's box.
+    `pref ${preference.server + 1} to ${server.address} lookup ${lines[0]!.table}`,
+    `pref ${preference.specific} lookup main suppress_prefixlength 0`,
+    `pref ${preference.bond} lookup ${bondTable}`,
+  ];
+  const routes = [
+    ...lines.flatMap(({ name, gateway, interface: device, table }) => [
+      `# ${name}: by its box, or not at all.`,
+      `ip route replace default via ${gateway} dev ${device} table ${table}`,
+      `ip route replace unreachable default metric 4096 table ${table}`,
+    ]),
+    `ip route replace default via ${pi.peerAddress} dev ${pi.bond} table ${bondTable}`,
+  ];
+  return renderRoutesScript(rules, routes, [...lines.map(({ table }) => table), bondTable]);
+}

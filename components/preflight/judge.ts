@@ -1,0 +1,65 @@
+import type { Plan } from "../../site/plan.ts";
+
+/** The facts of a host that decide whether it can serve, by the keys of look.sh. */
+type Facts = Map<string, string[]>;
+
+/** The oldest kernel whose bonding watches taps by ARP again (bonding commit 06799a9085e1, in 6.0). */
+const oldestKernel = "6.0";
+/** The oldest OpenVPN with `peer-fingerprint`. */
+const oldestOpenvpn = "2.6";
+/** What a fresh installation of all packages takes, with room to spare. */
+const neededMegabytes = 100;
+
+/** All that is wrong with one host, a sentence each; empty when it can serve. */
+export function judge(host: string, facts: Facts): string[] {
+  const all = (key: string) => facts.get(key) ?? [];
+  const one = (key: string) => all(key)[0] ?? "";
+  const problems = [
+    ...all("lacks").map((what) => `it lacks ${what}`),
+    ...all("foreign"),
+    ...all("line").map((what) => `line ${what}`),
+  ];
+  if (olderThan(one("kernel"), oldestKernel)) {
+    problems.push(
+      `its kernel ${one("kernel")} is older than ${oldestKernel}: bonding can't watch taps there`,
+    );
+  }
+  if (one("openvpn") && olderThan(one("openvpn"), oldestOpenvpn)) {
+    problems.push(`its OpenVPN ${one("openvpn")} is older than ${oldestOpenvpn}: upgrade ${one("os")}`);
+  }
+  if (Number(one("free_mb")) < neededMegabytes) {
+    problems.push(`only ${one("free_mb")} MB are free on /var; ${neededMegabytes} MB are needed`);
+  }
+  return problems.map((problem) => `${host}: ${problem}`);
+}
+
+/**
+ * What a person should know though it may well work: Go's SSH client, which the command plugin is built on,
+ * asks for a host's ECDSA key first, and a pin of another type may then be taken for a mismatch.
+ */
+export function doubt(host: string, pinned: string, facts: Facts): string[] {
+  const shown = facts.get("host_keys")?.[0] ?? "";
+  if (pinned.startsWith("ecdsa-") || !shown.includes("ecdsa-")) return [];
+  return [
+    `${host}: its sshd has an ECDSA host key besides the pinned one; pin that (/etc/ssh/ssh_host_ecdsa_key.pub) if commands end in "host key mismatch"`,
+  ];
+}
+
+/** look.sh's environment for one host. */
+export function lookEnvironment(plan: Plan, host: "pi" | "server", probe: boolean): Record<string, string> {
+  return {
+    SITE: plan.site,
+    ROLE: host,
+    BOND: plan[host].bond,
+    PORT: String(plan.tunnels[0]!.port),
+    SERVER: plan.server.address,
+    LINES: plan.lines.map((line) => [line.name, line.gateway, line.interface].join()).join(" "),
+    PROBE: probe ? "yes" : "no",
+  };
+}
+
+function olderThan(version: string, oldest: string): boolean {
+  const [major = 0, minor = 0] = version.split(/[.-]/).map(Number);
+  const [oldMajor = 0, oldMinor = 0] = oldest.split(".").map(Number);
+  return major < oldMajor || (major === oldMajor && minor < oldMinor);
+}

@@ -1,0 +1,103 @@
+#!/bin/sh
+# Looks at a host before anything is staged on it, and tells what it found, a `key=value` a line. It changes
+# nothing that lasts: the UDP probe's listener on the server ends by itself after 20 s, the probe's rule and
+# table on the Pi are gone when this ends.
+#
+# In its environment: SITE; ROLE (server or pi); BOND, our bond's name; PORT, the first UDP port; SERVER, its
+# address; LINES, on the Pi, `name,gateway,interface` of each; PROBE=yes where UDP is to be tried.
+set -u
+: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${LINES=}" "${PROBE=no}"
+program=/usr/local/sbin/adsl-bonding-$SITE
+
+tell() { printf '%s=%s\n' "$1" "$2"; }
+
+# shellcheck disable=SC1091 # the host's own file
+. /etc/os-release
+tell os "${ID:-unknown} ${VERSION_ID:-}"
+tell kernel "$(uname -r)"
+command -v apt-get >/dev/null || tell lacks apt-get
+[ -d /run/systemd/system ] || tell lacks systemd
+for module in bonding tun nf_tables; do
+  [ -d "/sys/module/$module" ] || modprobe -n -q "$module" || tell lacks "the kernel module $module"
+done
+tell openvpn "$(dpkg-query -W -f '${Version}' openvpn 2>/dev/null ||
+  apt-cache policy openvpn 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v none)"
+tell host_keys "$(cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null | cut -d ' ' -f 1 | paste -s -d ' ')"
+tell free_mb "$(df -Pm /var | awk 'NR == 2 { print $4 }')"
+
+# A bond that the module made by itself has no slave; one with slaves that we did not make is somebody's.
+if [ -e "/sys/class/net/$BOND" ] && ! systemctl -q is-active "adsl-$SITE-bond.service"; then
+  if [ ! -e "/sys/class/net/$BOND/bonding" ]; then
+    tell foreign "$BOND is there already, and is no bond"
+  elif [ -n "$(cat "/sys/class/net/$BOND/bonding/slaves")" ] || ip -4 -o addr show dev "$BOND" | grep -q inet; then
+    tell foreign "$BOND is a bond in use by somebody else"
+  fi
+fi
+
+if [ -x "$program" ]; then
+  tell drift "$("$program" drift | tail -n 1)"
+  [ ! -f "/var/lib/adsl-bonding/$SITE/current" ] || tell active yes
+fi
+
+# shellcheck disable=SC2016 # the variables are Perl's
+echo_udp='
+  my $socket = IO::Socket::INET->new(Proto => "udp", LocalPort => $ARGV[0]) or exit 1;
+  $0 = "adsl-bonding-probe";
+  alarm 20;
+  while (defined $socket->recv(my $text, 64)) { $socket->send($text) }'
+# shellcheck disable=SC2016
+ask_udp='
+  my ($server, $port, $from) = @ARGV;
+  my $socket = IO::Socket::INET->new(Proto => "udp", PeerAddr => $server, PeerPort => $port, LocalPort => $from) or exit 1;
+  for (1 .. 3) {
+    $socket->send("adsl-bonding");
+    my $ready = ""; vec($ready, fileno($socket), 1) = 1;
+    exit 0 if select($ready, undef, undef, 1) && defined $socket->recv(my $text, 64);
+  }
+  exit 1'
+
+# Where tunnels of ours stand, they show by themselves which line works.
+if [ "$PROBE" = yes ] && [ "$ROLE" = server ] && ! systemctl -q is-active "adsl-$SITE-bond.service"; then
+  # A listener of a look just before, by a preview say, may still be there.
+  earlier=$(cat "/run/adsl-$SITE-probe" 2>/dev/null)
+  if [ -n "$earlier" ] && grep -qs adsl-bonding-probe "/proc/$earlier/cmdline"; then
+    kill "$earlier"
+    sleep 0.2
+  fi
+  if ss -Hlun "sport = :$PORT" | grep -q .; then
+    tell foreign "UDP port $PORT is taken by another program"
+  else
+    perl -MIO::Socket::INET -e "$echo_udp" "$PORT" </dev/null >/dev/null 2>&1 &
+    echo $! >"/run/adsl-$SITE-probe"
+    sleep 0.3
+    kill -0 $! 2>/dev/null && tell listening yes
+  fi
+fi
+
+if [ "$ROLE" = pi ]; then
+  number=0
+  for line in $LINES; do
+    number=$((number + 1))
+    IFS=, read -r name gateway interface <<EOF
+$line
+EOF
+    if [ ! -e "/sys/class/net/$interface" ]; then
+      tell line "$name: there is no interface $interface"
+      continue
+    fi
+    [ "$PROBE" = yes ] || continue
+    table=$((21900 + number)) from=$((40900 + number))
+    # 17 is UDP: its name is only known where netbase is installed.
+    set -- pref 900 ipproto 17 sport "$from" lookup "$table"
+    trap 'ip rule del "$@" 2>/dev/null; ip route flush table "$table" 2>/dev/null' EXIT
+    ip route replace default via "$gateway" dev "$interface" table "$table" 2>/dev/null
+    # Without the box's route the probe must fail, not leave by another box.
+    ip route append unreachable default metric 4096 table "$table"
+    ip rule add "$@" || tell line "$name: no routing rule can be made to try it"
+    perl -MIO::Socket::INET -e "$ask_udp" "$SERVER" "$PORT" "$from" ||
+      tell line "$name: UDP to $SERVER port $PORT through the box $gateway gets no answer"
+    ip rule del "$@" 2>/dev/null
+    ip route flush table "$table" 2>/dev/null
+  done
+fi
+tell end yes

@@ -1,0 +1,49 @@
+import { readFileSync } from "node:fs";
+import * as pulumi from "@pulumi/pulumi";
+import { inspect, type Observation } from "../../host/inspect.ts";
+import type { Plan } from "../../site/plan.ts";
+import { doubt, judge, lookEnvironment } from "./judge.ts";
+
+const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
+
+/**
+ * Looks at both hosts before anything is declared, at preview and at up. What makes a host unfit is one
+ * error that lists all of it. A host that can't be reached fails an up here, before anything is touched;
+ * a preview goes on, and says so.
+ * @returns what each host says has drifted; empty when nothing
+ */
+export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: string }> {
+  // The server first: it listens for the Pi's UDP probe, where no tunnels stand yet that prove the way.
+  const server = await look(plan, "server", true);
+  const pi = await look(plan, "pi", server.facts.has("listening"));
+  const unreachable = [server, pi].filter((each) => each.unreachable !== undefined);
+  const problems = [server, pi].flatMap(({ host, facts, unreachable: why }) =>
+    why ? [] : judge(host, facts),
+  );
+  for (const { host, facts } of [server, pi]) {
+    for (const line of doubt(host, plan[host].ssh.hostKey, facts)) await pulumi.log.info(line);
+  }
+  const told = unreachable.map(({ host, unreachable: why }) => `${host}: ${why}`);
+  if (pulumi.runtime.isDryRun()) {
+    for (const line of told) await pulumi.log.warn(`${line}. This preview can't tell what stands on it.`);
+  } else {
+    problems.push(...told);
+  }
+  if (problems.length > 0) {
+    throw new pulumi.RunError(
+      ["the hosts can't take this site yet; nothing was touched:", ...problems.map((p) => `  ${p}`)].join(
+        "\n",
+      ),
+    );
+  }
+  return { pi: driftOf(pi), server: driftOf(server) };
+}
+
+function look(plan: Plan, host: "pi" | "server", probe: boolean): Promise<Observation> {
+  const { address, ssh } = plan[host];
+  return inspect({ host, address, ssh, script, environment: lookEnvironment(plan, host, probe) });
+}
+
+function driftOf({ facts, unreachable }: Observation): string {
+  return unreachable === undefined ? (facts.get("drift")?.[0] ?? "") : "the host could not be reached";
+}

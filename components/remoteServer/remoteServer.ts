@@ -1,0 +1,22 @@
+import type * as pulumi from "@pulumi/pulumi";
+import type { Plan } from "../../site/plan.ts";
+import { renderCheck } from "../bond/script.ts";
+import { Machine } from "../machine.ts";
+import { serverFirewall } from "./firewall.ts";
+import { renderServerRoutes } from "./routes.ts";
+
+/** The rented machine with the good connection: all of the site's traffic leaves under its address. */
+export class RemoteServer extends Machine {
+  constructor(plan: Plan, options?: pulumi.ComponentResourceOptions) {
+    const texts = {
+      routes: renderServerRoutes(plan),
+      firewall: serverFirewall(plan),
+      check: renderCheck(
+        plan.server,
+        `[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail "net.ipv4.ip_forward is off"`,
+      ),
+      sysctl: { "net.ipv4.ip_forward": 1 },
+    };
+    super("adsl-bonding:components:RemoteServer", plan.server, plan, texts, options);
+  }
+}
