@@ -1,0 +1,44 @@
+#!/bin/sh
+# host.sh plug|unplug|wipe NAME: a host's disk and its cable. The disk is a layer in memory over the plain Debian of the
+# image: to wipe it is to throw the layer away.
+set -eu
+name=$2
+place=/run/hosts/$name
+root=$place/root
+
+fresh() {
+  mkdir -p "$place/upper" "$place/work" "$root"
+  mount -t overlay -o "lowerdir=/hosts/root,upperdir=$place/upper,workdir=$place/work" "$name" "$root"
+  echo "$name" >"$root/etc/hostname"
+  printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$root/etc/hosts"
+  printf %s "$name" | md5sum | cut -c -32 >"$root/etc/machine-id"
+  cp "/lab/keys/$name" "$root/etc/ssh/ssh_host_ed25519_key"
+  cp "/lab/keys/$name.pub" "$root/etc/ssh/ssh_host_ed25519_key.pub"
+  chmod 600 "$root/etc/ssh/ssh_host_ed25519_key"
+  mkdir -p "$root/home/admin/.ssh"
+  cp /lab/keys/lab.pub "$root/home/admin/.ssh/authorized_keys"
+  chown -R 1000:1000 "$root/home/admin/.ssh"
+  cp -a "/lab/hosts/$name/." "$root/"
+  [ ! -d "/lab/hosts/$name/etc/systemd/network" ] || systemctl --quiet --root="$root" enable systemd-networkd
+}
+
+case $1 in
+plug)
+  mountpoint -q "$root" || fresh
+  read -r bridge space <"/lab/cables/$name"
+  ip netns add "$name"
+  ip -n "$name" link set lo up
+  /lab/cable.sh "$name" eth0 "$bridge" ${space:+"$space"}
+  ;;
+unplug)
+  # Whatever still lived in it has lost its machine.
+  ip netns delete "$name" 2>/dev/null || true
+  # A container that was killed leaves this behind, and its next start would refuse it.
+  umount "/run/systemd/nspawn/unix-export/$name" 2>/dev/null || true
+  rm -rf "/run/systemd/nspawn/unix-export/$name" "/run/systemd/nspawn/propagate/$name"
+  ;;
+wipe)
+  ! mountpoint -q "$root" || umount "$root"
+  rm -rf "$place"
+  ;;
+esac
