@@ -1,0 +1,66 @@
+import * as pulumi from "@pulumi/pulumi";
+import { vi } from "vitest";
+import { exampleSite } from "../example.ts";
+
+/** A command as the program declared it under mocks. */
+export interface Declared {
+  name: string;
+  inputs: { create: string; delete?: string; stdin?: string; connection: Record<string, unknown> };
+}
+
+/** Everything that one run of the program declared. */
+export interface Declaration {
+  commands: Declared[];
+  components: { type: string; name: string }[];
+  outputs: Record<string, unknown>;
+}
+
+/**
+ * Runs the program under Pulumi's mocks, as a preview (what commands print is unknown then) or an update.
+ * The hosts are not looked at: what they would answer is given.
+ */
+export async function declare(
+  // biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+  change: (site: any) => void = () => {},
+  { preview = false, drift = { pi: "", server: "" } } = {},
+): Promise<Declaration> {
+  const commands: Declared[] = [];
+  const components: Declaration["components"] = [];
+  vi.resetModules();
+  vi.doMock("../../components/preflight/preflight.ts", () => ({ inspectHosts: async () => drift }));
+  await pulumi.runtime.setMocks(
+    {
+      newResource({ type, name, inputs }) {
+        if (type !== "command:remote:Command") {
+          components.push({ type, name });
+          return { id: name, state: inputs };
+        }
+        commands.push({
+          name,
+          inputs: { ...inputs, connection: inputs.connection?.value ?? inputs.connection },
+        });
+        return { id: name, state: preview ? inputs : { ...inputs, stdout: `stdout of ${name}`, stderr: "" } };
+      },
+      call: () => ({}),
+    },
+    "adsl-bonding",
+    "dev",
+    preview,
+  );
+  pulumi.runtime.setAllConfig({ "adsl-bonding:site": JSON.stringify(exampleSite(change)) });
+  const program = (await import("../../index.ts")) as Record<string, unknown>;
+  const outputs: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(program)) {
+    outputs[name] = await settled(pulumi.output(value as pulumi.Input<unknown>));
+  }
+  // A resource registers in turns of the event loop after the program's own last line.
+  for (let count = -1; count !== commands.length; ) {
+    count = commands.length;
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+  return { commands, components, outputs };
+}
+
+function settled(output: pulumi.Output<unknown>): Promise<unknown> {
+  return (output as unknown as { promise(): Promise<unknown> }).promise();
+}

@@ -1,0 +1,28 @@
+import { expect, test } from "vitest";
+import { judge } from "../../components/preflight/judge.ts";
+import { fingerprint, parseFacts } from "../../host/inspect.ts";
+
+const fit = "os=debian 13\nkernel=6.12.107+deb13-amd64\nopenvpn=2.6.14-1\nfree_mb=2000\nend=yes\n";
+
+test("a fit host has no problem", () => {
+  expect(judge("pi", parseFacts(fit))).toEqual([]);
+});
+
+test("a host whose package lists are empty yet is not judged by its OpenVPN", () => {
+  expect(judge("pi", parseFacts(fit.replace("openvpn=2.6.14-1", "openvpn=")))).toEqual([]);
+});
+
+test("all that is wrong is told at once", () => {
+  const facts = parseFacts(
+    "os=debian 11\nkernel=5.10.0-30-amd64\nopenvpn=2.5.1-3\nfree_mb=12\nlacks=the kernel module tun\nforeign=bond0 is a bond in use by somebody else\nline=ovh: there is no interface eth7\n",
+  );
+  const problems = judge("server", facts);
+  expect(problems).toHaveLength(6);
+  expect(problems.join("\n")).toMatch(/server: its kernel 5\.10.*older than 6\.0/);
+});
+
+test("fingerprints are written as ssh writes them", () => {
+  // The example of ssh-keygen -l on a key made for this test.
+  const key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJDeh93gX0Jl0NdyjsoZ90QyZVDit7zOJEvvnQ5xY1jA";
+  expect(fingerprint(key)).toMatchInlineSnapshot(`"SHA256:xtssa0uemYeQJBtr6xAxRc1S8KJta3aUcxkosVdc13E"`);
+});

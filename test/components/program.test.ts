@@ -1,0 +1,77 @@
+import { expect, test } from "vitest";
+import { declare } from "./declare.ts";
+
+test("every file's text, as it reaches each host", async () => {
+  const { commands } = await declare();
+  const files = commands.filter(({ inputs }) => inputs.create.includes(" stage "));
+  const texts = files.map(({ name, inputs }) => `=== ${name}\n${inputs.stdin}`).sort();
+  expect(texts.join("\n")).toMatchSnapshot();
+});
+
+test("what becomes of each host: one program, its packages, its files, then one activation", async () => {
+  const { commands, components } = await declare();
+  expect(commands.map(({ name, inputs }) => `${name}: ${inputs.create}`).sort()).toMatchSnapshot();
+  expect(components.map(({ type, name }) => `${type} ${name}`).sort()).toMatchSnapshot();
+});
+
+test("no command is without a pinned host key, and no text holds a key", async () => {
+  const { commands } = await declare((site) => {
+    site.pi.ssh.jump = { host: "gate.example.net", hostKey: site.pi.ssh.hostKey };
+  });
+  for (const { name, inputs } of commands) {
+    // The connection is a secret: declare() unwraps it; the lab looks at what is stored and shown.
+    const { hostKey, proxy } = inputs.connection as { hostKey: string; proxy?: { hostKey: string } };
+    expect(hostKey, name).toMatch(/^ssh-ed25519 /);
+    if (name.startsWith("pi ")) expect(proxy?.hostKey, name).toMatch(/^ssh-ed25519 /);
+    expect(JSON.stringify([inputs.create, inputs.delete, inputs.stdin])).not.toMatch(/PRIVATE KEY/);
+  }
+});
+
+test("a preview knows every file but the two fingerprints of each line", async () => {
+  const { commands } = await declare(undefined, { preview: true });
+  const files = commands.filter(({ inputs }) => String(inputs.create).includes(" stage "));
+  const unknown = files.filter(({ inputs }) => typeof inputs.stdin !== "string").map(({ name }) => name);
+  expect(unknown.sort()).toEqual([
+    "pi /etc/adsl-bonding/dev/peer-orange.conf",
+    "pi /etc/adsl-bonding/dev/peer-ovh.conf",
+    "server /etc/adsl-bonding/dev/peer-orange.conf",
+    "server /etc/adsl-bonding/dev/peer-ovh.conf",
+  ]);
+});
+
+test("a drift that one host tells changes the inputs of both hosts' activation, and of nothing else", async () => {
+  const inputsOf = async (drift: { pi: string; server: string }) => {
+    const { commands } = await declare(undefined, { drift });
+    return new Map(
+      commands.map(({ name, inputs }) => [name, JSON.stringify([inputs.create, inputs.stdin ?? ""])]),
+    );
+  };
+  const calm = await inputsOf({ pi: "", server: "" });
+  const drifted = await inputsOf({ pi: "/etc/adsl-bonding/dev/bond was edited", server: "" });
+  const changed = [...calm.keys()].filter((name) => calm.get(name) !== drifted.get(name)).sort();
+  const steps = ["arm", "confirm", "settle", "switch"];
+  expect(changed).toEqual([...steps.map((step) => `pi ${step}`), ...steps.map((step) => `server ${step}`)]);
+});
+
+test("a site of eight lines with tunnels of their own", async () => {
+  const { commands } = await declare((site) => {
+    site.lines = Array.from({ length: 8 }, (_, n) => ({
+      name: `line${n}`,
+      gateway: `192.168.1.${n + 10}`,
+      down: "8 Mbit/s",
+      up: "1 Mbit/s",
+      tunnels: 2,
+    }));
+  });
+  const manifest = commands.find(({ name }) => name === "pi arm")?.inputs.stdin ?? "";
+  expect(manifest.match(/^unit .*tunnel@/gm)).toHaveLength(16);
+});
+
+test("the outputs say what a person looks for", async () => {
+  const { outputs } = await declare();
+  expect(outputs).toMatchObject({
+    externalAddress: "203.0.113.10",
+    gateway: "192.168.1.252",
+    lines: { ovh: { ports: [1194] } },
+  });
+});

@@ -1,0 +1,49 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { cut, restore } from "../../lab/index.ts";
+import type { Stack } from "../../lab/stack.ts";
+import { must, mustUp, pristineSite, slavesSettle } from "./site.ts";
+
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await pristineSite();
+});
+
+afterAll(async () => {
+  await pristineSite();
+});
+
+test("all that makes the hosts unfit comes in one error, and nothing is touched", async () => {
+  // Somebody's bond in use, and a line that carries nothing: not the one by which the Pi itself goes out, or
+  // the server could not be looked at either.
+  await must(
+    "pi",
+    "ip link add bond0 type bond && ip link add dummy0 type dummy && ip link set dummy0 master bond0",
+  );
+  await cut("ovh");
+  const { code, stdout } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
+  expect(code).not.toBe(0);
+  expect(stdout).toMatch(/pi: bond0 is a bond in use by somebody else/);
+  expect(stdout).toMatch(/pi: line ovh: UDP to 203\.0\.113\.10 port 1194 through the box 192\.168\.1\.240/);
+  expect(stdout).not.toMatch(/line orange/);
+  expect(await must("pi", "ip rule")).not.toMatch(/^900:/m);
+  await must("pi", "test ! -e /usr/local/sbin/adsl-bonding-dev");
+});
+
+test("a host that can't be reached is told by a preview, and stops an up", async () => {
+  await restore("ovh");
+  await stack.configure((site) => {
+    site.pi.ssh.port = 2222;
+  });
+  const preview = await stack.pulumi(["preview"]);
+  expect(preview.stdout).toMatch(/pi: no login as admin@192\.168\.1\.252 port 2222/);
+  expect(preview.code, preview.stdout).toBe(0);
+  expect((await stack.pulumi(["up", "--yes", "--skip-preview"])).code).not.toBe(0);
+});
+
+test("a bond0 that the module made by itself is no hindrance", async () => {
+  await must("pi", "ip link set dummy0 nomaster && ip link del dummy0");
+  await stack.configure(() => {});
+  await mustUp(stack);
+  await slavesSettle(2);
+});

@@ -1,0 +1,87 @@
+import { expect } from "vitest";
+import { exec, facts, reset, up } from "../../lab/index.ts";
+import { keepDeployment, openStack, type Stack, wakeDeployment } from "../../lab/stack.ts";
+
+/** The lab with plain hosts and an empty state: what a first deployment begins with. */
+export async function pristineSite(): Promise<Stack> {
+  await up();
+  await reset();
+  return openStack(await facts());
+}
+
+/** Under which name the deployed site is kept: by the sources, which test/run.ts tells; none when it doesn't. */
+const kept = process.env.LAB_SOURCES && `site-${process.env.LAB_SOURCES.slice(0, 12)}`;
+
+/**
+ * The lab with the example's site running in it. It is deployed once for the same sources, and woken from
+ * then on, lines and state as they were.
+ */
+export async function deployedSite(): Promise<Stack> {
+  await up();
+  if (kept && (await wakeDeployment(kept))) {
+    await slavesSettle(2, 60);
+    return openStack(await facts());
+  }
+  const stack = await pristineSite();
+  await mustUp(stack);
+  await slavesSettle(2);
+  await keepSite();
+  return stack;
+}
+
+/** Keeps the site, just deployed, for the scenarios that begin with it. */
+export async function keepSite(): Promise<void> {
+  if (kept) await keepDeployment(kept);
+}
+
+/** `pulumi up`, which must succeed; gives what it printed. */
+export async function mustUp(stack: Stack): Promise<string> {
+  const { code, stdout, stderr } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
+  expect(code, stdout + stderr).toBe(0);
+  return stdout;
+}
+
+/** A command as root in the lab that must succeed; gives what it printed. */
+export async function must(place: string, command: string, timeoutSeconds = 60): Promise<string> {
+  const { code, stdout, stderr } = await exec(place, command, { timeoutSeconds });
+  expect(code, `${place}: ${command}\n${stdout}${stderr}`).toBe(0);
+  return stdout;
+}
+
+/** Waits, by the guest's clock, until a command succeeds on a host; fails after the time. */
+export async function eventually(place: string, command: string, seconds: number): Promise<void> {
+  const loop = `for i in $(seq ${seconds}); do (${command}) >/dev/null 2>&1 && exit 0; sleep 1; done; exit 1`;
+  await must(place, loop, seconds + 30);
+}
+
+/** Waits until so many slaves are up at both ends. */
+export async function slavesSettle(count: number, seconds = 30): Promise<void> {
+  for (const [host, bond] of [
+    ["pi", "bond0"],
+    ["server", "bond-dev"],
+  ]) {
+    const slaves = `grep -A1 '^Slave Interface' /proc/net/bonding/${bond} | grep -c 'MII Status: up'`;
+    await eventually(host!, `[ "$(${slaves})" = ${count} ]`, seconds);
+  }
+}
+
+/** Everything of ours that can be found on a host: nothing, on a plain one. */
+export async function tracesOn(host: string): Promise<string> {
+  return must(
+    host,
+    `ip -o link | grep -E 'bond|tap' || true
+     ip rule | grep -vE '^(0|32766|32767):' || true
+     ip route show table all | grep -E 'table 2[0-9]{4}' || true
+     find / -xdev -path /proc -prune -o -path /sys -prune -o -path /run -prune -o -name '*adsl*' -print
+     systemctl list-units --all --plain --no-legend '*adsl*'
+     ! command -v nft >/dev/null || nft list tables | grep adsl || true`,
+  );
+}
+
+/** The values of sysctls that the program changes. */
+export async function sysctlsOn(host: string): Promise<string> {
+  return must(
+    host,
+    "cd /proc/sys/net/ipv4; grep . ip_forward conf/all/send_redirects conf/eth0/send_redirects conf/eth0/accept_redirects",
+  );
+}

@@ -1,0 +1,103 @@
+import { describe, expect, test } from "vitest";
+import { ConfigError } from "../../site/mistake.ts";
+import { parseSite } from "../../site/schema.ts";
+import { exampleSite } from "../example.ts";
+
+/** The error that a changed example ends in; fails the test when there is none. */
+// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+function mistakesOf(change: (site: any) => void) {
+  try {
+    parseSite(exampleSite(change));
+  } catch (error) {
+    if (error instanceof ConfigError) return error;
+    throw error;
+  }
+  throw new Error("the config was taken");
+}
+
+test("the example is a right config, and defaults are filled in", () => {
+  const site = parseSite(exampleSite());
+  expect(site.lines[0]).toMatchObject({ down: 7232, up: 896, encapsulation: "pppoe-llc", tunnels: 1 });
+  expect(site.bond).toEqual({ network: "172.16.16.0/30", interface: "bond0", arpInterval: 100 });
+  expect(site.vpn.firstPort).toBe(1194);
+  expect(site.activation.confirmWithin).toBe(90);
+  expect(site.pi.ssh.port).toBe(22);
+});
+
+test("all mistakes come at once, of single fields and of fields together", () => {
+  const { message, mistakes } = mistakesOf((site) => {
+    site.lines[0].gateway = "192.168.2.240";
+    site.lines[0].down = "0 kbit/s";
+    site.lines.push({ ...site.lines[1], name: "third" });
+    site.bond = { network: "192.168.0.0/16" };
+  });
+  expect(mistakes.map(({ path }) => path).sort()).toEqual([
+    "bond.network",
+    "lines[0].down",
+    "lines[0].gateway",
+    "lines[2].gateway",
+  ]);
+  expect(message).toMatchInlineSnapshot(`
+    "the site's config has 4 mistakes; nothing was touched:
+      lines[0].down = "0 kbit/s": is no rate that a line can have
+          Write the rate that the box shows, with its unit, such as 7232 kbit/s or 7.2 Mbit/s.
+      lines[0].gateway = "192.168.2.240": is outside the Pi's LAN 192.168.1.0/24
+          Give the box's address on that LAN, or correct pi.address; a box on another network needs the line's own \`interface\`.
+      lines[2].gateway = "192.168.1.254": lines[1] goes through the same box (192.168.1.254 on eth0)
+          Give each line the address of its own box: two tunnels through one box share one line.
+      bond.network = "192.168.0.0/16": overlaps the Pi's LAN 192.168.1.0/24
+          Choose a private network that is free at both ends, such as 172.16.16.0/30."
+  `);
+});
+
+describe("each wrong value is told with its path", () => {
+  // biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+  const wrong: [string, string, (site: any) => void][] = [
+    ["a rate without a unit", "lines[0].down", (s) => (s.lines[0].down = 7232)],
+    ["a rate with another unit", "lines[0].up", (s) => (s.lines[0].up = "100 KB/s")],
+    ["the Pi's address without its prefix", "pi.address", (s) => (s.pi.address = "192.168.1.252")],
+    ["IPv6 where IPv4 is meant", "server.address", (s) => (s.server.address = "2001:db8::1")],
+    ["a name where an address is meant", "server.address", (s) => (s.server.address = "server.example")],
+    ["a field that does not exist", "lines[0].latency", (s) => (s.lines[0].latency = 50)],
+    ["a missing host key", "server.ssh.hostKey", (s) => delete s.server.ssh.hostKey],
+    ["an RSA host key", "pi.ssh.hostKey", (s) => (s.pi.ssh.hostKey = "ssh-rsa AAAA")],
+    ["no line at all", "lines", (s) => (s.lines = [])],
+    ["nine lines", "lines", (s) => (s.lines = Array(9).fill(s.lines[0]))],
+    ["two lines of one name", "lines[1].name", (s) => (s.lines[1].name = "ovh")],
+    ["the Pi as its own gateway", "lines[0].gateway", (s) => (s.lines[0].gateway = "192.168.1.252")],
+    ["a broadcast address", "lines[0].gateway", (s) => (s.lines[0].gateway = "192.168.1.255")],
+    ["a server on the LAN", "server.address", (s) => (s.server.address = "192.168.1.7")],
+    ["a bond network for one host", "bond.network", (s) => (s.bond = { network: "172.16.16.0/31" })],
+    ["a site name too long for interfaces", "name", (s) => (s.name = "countryhouse")],
+    ["a port beyond the last", "vpn.firstPort", (s) => (s.vpn = { firstPort: 65535 })],
+    [
+      "a keepalive that closes at once",
+      "vpn.keepalive.timeout",
+      (s) => (s.vpn = { keepalive: { interval: 5, timeout: 5 } }),
+    ],
+    ["a bond named as a tap", "bond.interface", (s) => (s.bond = { interface: "tap0" })],
+    ["half a second to confirm", "activation.confirmWithin", (s) => (s.activation = { confirmWithin: 0.5 })],
+  ];
+  test.each(wrong)("%s", (_, path, change) => {
+    const { mistakes } = mistakesOf(change);
+    expect(mistakes.map((mistake) => mistake.path)).toContain(path);
+    for (const { reason, mend } of mistakes) {
+      expect(reason.length).toBeGreaterThan(8);
+      expect(mend).toMatch(/^[A-Z].*\.$/);
+    }
+  });
+});
+
+test.each([[undefined], [null], ["a text"], [[]], [{}], [{ lines: "two", pi: 7 }]])(
+  "%j is an error of ours",
+  (raw) => {
+    expect(() => parseSite(raw)).toThrow(ConfigError);
+  },
+);
+
+test("a box on another network needs its own interface, and then may have any address", () => {
+  const site = parseSite(
+    exampleSite((s) => Object.assign(s.lines[1], { gateway: "10.0.0.1", interface: "eth1" })),
+  );
+  expect(site.lines[1]).toMatchObject({ gateway: "10.0.0.1", interface: "eth1" });
+});
