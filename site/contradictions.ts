@@ -1,5 +1,6 @@
 import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
+import { asRecord, type Raw } from "./raw.ts";
 
 /**
  * The mistakes that no single field shows: values that are well formed, but can't stand together. It reads
@@ -24,8 +25,6 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
   ];
 }
-
-type Raw = Record<string, unknown>;
 
 function piOnLan(lan: Cidr | undefined, value: unknown): Mistake[] {
   if (!lan || (lan.prefix <= 30 && !isReserved(lan.network, lan.address))) return [];
@@ -123,8 +122,4 @@ function keepalive({ interval = 1, timeout = 4 }: Raw): Mistake[] {
   return [
     { path: "vpn.keepalive.timeout", value: timeout, reason, mend: `Write ${2 * interval + 1} or more.` },
   ];
-}
-
-function asRecord(value: unknown): Raw {
-  return typeof value === "object" && value !== null ? (value as Raw) : {};
 }

@@ -1,59 +1,8 @@
 import { z } from "zod";
-import { isAddress, parseCidr } from "./address.ts";
 import { findContradictions } from "./contradictions.ts";
+import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
-import { parseRate } from "./rate.ts";
-
-/** A check on one value, with what to tell when it fails. */
-function told(check: (value: string) => boolean, reason: string, mend: string) {
-  const right = (value: unknown) => typeof value === "string" && check(value);
-  return z.custom<string>(right, { params: { reason, mend } });
-}
-
-/** A whole number within bounds; the unit is named in the message. */
-function whole(min: number, max: number, unit: string) {
-  const right = (value: unknown) => Number.isInteger(value) && Number(value) >= min && Number(value) <= max;
-  const reason = `must be a whole number of ${unit} from ${min} to ${max}`;
-  return z.custom<number>(right, { params: { reason, mend: `Write a number such as ${min}.` } });
-}
-
-const address = told(
-  isAddress,
-  "is not an IPv4 address",
-  "Write four numbers with dots, such as 192.0.2.1 (IPv6 and names are not taken here).",
-);
-
-const cidr = told(
-  (value) => parseCidr(value) !== undefined,
-  "is not an IPv4 address with its network's prefix",
-  "Write the address, a slash and the prefix, such as 192.168.1.252/24.",
-);
-
-const rate = told(
-  (value) => parseRate(value) !== undefined && parseRate(value)! >= 1,
-  "is no rate that a line can have",
-  "Write the rate that the box shows, with its unit, such as 7232 kbit/s or 7.2 Mbit/s.",
-).transform((value) => parseRate(value)!);
-
-const label = (what: string, max: number) =>
-  told(
-    (value) => new RegExp(`^[a-z][a-z0-9]{0,${max - 1}}$`).test(value),
-    `is no name for a ${what}`,
-    `Use 1 to ${max} small letters and digits, a letter first: it becomes part of file and interface names.`,
-  );
-
-const interfaceName = told(
-  (value) => /^[A-Za-z0-9._-]{1,15}$/.test(value),
-  "is no name of a network interface",
-  "Write it as `ip link` on the host shows it, such as eth0.",
-);
-
-const hostKey = told(
-  (value) => /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+=*( .*)?$/.test(value),
-  "is not an ed25519 or ECDSA host key",
-  "On the host, `cat /etc/ssh/ssh_host_ecdsa_key.pub` shows it (or ed25519, where it has no other): write its first two words.",
-).transform((value) => value.split(" ").slice(0, 2).join(" "));
 
 const login = {
   /** Address or name that SSH connects to. Default: the host's own address. */
