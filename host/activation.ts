@@ -30,7 +30,11 @@ export class Activation extends pulumi.ComponentResource {
     const contents = sides.map(({ content }) =>
       resolveFiles(content.files).apply((files) => describeContent({ ...content, files })),
     );
-    const id = pulumi.all(contents).apply((texts) => generationId([...texts, ...sides.map((s) => s.drift)]));
+    const drifts = sides.map(({ drift }) => drift);
+    // The time to confirm is part of it: it stands in what the hosts are armed with.
+    const id = pulumi
+      .all(contents)
+      .apply((texts) => generationId([...texts, ...drifts, String(confirmWithin)]));
 
     const manifests = sides.map(({ drift }, index) =>
       pulumi

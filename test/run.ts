@@ -19,6 +19,20 @@ interface Outcome {
   passed: number;
   failed: number;
   seconds: number;
+  /** What failed, and how: told again at the very end, where it is found. */
+  failures?: string[];
+}
+
+/** What of vitest's JSON report is read here. */
+interface Report {
+  numPassedTests: number;
+  numFailedTests: number;
+  testResults: {
+    name: string;
+    status: string;
+    message?: string;
+    assertionResults: { fullName: string; failureMessages?: string[] }[];
+  }[];
 }
 
 /** Outcomes by step's name, of one state of the sources. */
@@ -99,13 +113,34 @@ async function vitest(name: string, project: string, file?: string): Promise<voi
     ],
     left,
   );
-  const counted = await readFile(report, "utf8").then(JSON.parse, () => undefined);
+  const counted: Report | undefined = await readFile(report, "utf8").then(JSON.parse, () => undefined);
   await rm(report, { force: true });
-  const outcome = { passed: counted?.numPassedTests ?? 0, failed: counted?.numFailedTests ?? 0 };
+  const outcome = {
+    passed: counted?.numPassedTests ?? 0,
+    failed: counted?.numFailedTests ?? 0,
+    failures: failuresOf(counted),
+  };
   // A file that can't be loaded, a hook that failed, or a run cut off by the deadline counts as one failure.
   if (code !== 0 && outcome.failed === 0) outcome.failed = 1;
   if (code === 124) console.log(`test: ${name} was cut off: the time was up`);
   else await note(name, { ...outcome, seconds: since(started) });
+}
+
+/** The beginning and the end of each failure's text: a Pulumi run's error stands in one of them. */
+function failuresOf(report: Report | undefined): string[] {
+  const tests = report?.testResults.flatMap((file) => [
+    ...file.assertionResults.map(({ fullName, failureMessages }) => ({
+      name: fullName,
+      text: failureMessages?.join("\n"),
+    })),
+    { name: file.name.slice(root.length + 1), text: file.status === "failed" ? file.message : "" },
+  ]);
+  return (tests ?? []).flatMap(({ name, text }) => {
+    if (!text) return [];
+    const lines = text.split("\n").filter((line) => !/^\s+at .*node_modules/.test(line));
+    const shown = lines.length <= 50 ? lines : [...lines.slice(0, 20), "[...]", ...lines.slice(-30)];
+    return [`${name}\n${shown.map((line) => `    ${line}`).join("\n")}`];
+  });
 }
 
 /** Runs a command with its output on the terminal; 124 when it was ended for want of time. */
@@ -171,6 +206,9 @@ function allPassed(): boolean {
 }
 
 function finish(): never {
+  for (const [name, { failures = [] }] of Object.entries(ledger.outcomes)) {
+    for (const failure of failures) console.log(`\nFAILED  ${name}: ${failure}`);
+  }
   console.log("");
   let [passed, failed] = [0, 0];
   for (const [name, outcome] of Object.entries(ledger.outcomes)) {
