@@ -121,7 +121,7 @@ place() {
   mv "$fresh" "$path"
 }
 
-# Takes away the files of one manifest that the other has not, and places the other's.
+# Takes away the files of one manifest that the other has not, places the other's, and has systemd know them.
 swap_files() {
   files_of "$1" | while read -r path; do
     files_of "$2" | grep -qxF -- "$path" || rm -f "$path"
@@ -130,6 +130,9 @@ swap_files() {
     [ "$word" = file ] || continue
     place "$mode" "$sum" "$path"
   done <"$2"
+  # shellcheck disable=SC2046 # the names are words
+  [ -z "$(units_of "$2")" ] || systemctl -q --no-reload enable $(units_of "$2") || true
+  # Once: reading all units again is what takes longest of a switch, and nothing of ours runs meanwhile.
   systemctl daemon-reload
 }
 
@@ -156,7 +159,7 @@ apply() {
   units_of "$old" | backwards | while read -r unit; do
     has_line "$new" "$(grep -m 1 " $unit\$" "$old")" && continue
     systemctl stop "$unit" || true
-    units_of "$new" | grep -qxF -- "$unit" || systemctl -q disable "$unit" || true
+    units_of "$new" | grep -qxF -- "$unit" || systemctl -q --no-reload disable "$unit" || true
   done
   swap_files "$old" "$new"
   files_of "$new" | grep '^/etc/sysctl\.d/' | while read -r path; do
@@ -169,8 +172,6 @@ apply() {
   units=$(units_of "$new")
   [ -z "$units" ] || {
     # shellcheck disable=SC2086 # the names are words
-    systemctl -q enable $units || true
-    # shellcheck disable=SC2086
     systemctl start $units || say "not all units could be started"
   }
 }
@@ -349,12 +350,12 @@ recover() {
   manifest "$state/current" >"$state/to"
   # Nothing of ours runs yet: only files and enablement go back, systemd then starts what is enabled.
   units_of "$state/trying" | while read -r unit; do
-    units_of "$state/to" | grep -qxF -- "$unit" || systemctl -q disable "$unit" || true
+    units_of "$state/to" | grep -qxF -- "$unit" || systemctl -q --no-reload disable "$unit" || true
   done
   swap_files "$state/trying" "$state/to"
   rm -f "$state/trying" "$state/switched" "$state/to"
   # Units pulled in with the old files would start now, or fail for want of them: start what is wanted.
-  for unit in $(units_of "$state/current"); do systemctl -q enable "$unit" && systemctl start --no-block "$unit"; done
+  for unit in $(units_of "$state/current"); do systemctl start --no-block "$unit"; done
 }
 
 # --- telling --------------------------------------------------------------------------------------
@@ -424,7 +425,7 @@ ExecStart=$0 recover
 [Install]
 WantedBy=sysinit.target
 EOF
-  systemctl daemon-reload
+  # It has systemd read all units again by itself.
   systemctl -q enable "$prefix-recover.service"
   say "set up"
 }
@@ -445,7 +446,7 @@ remove() {
     [ ! -f "$state/$which" ] || apply "$state/$which" "$state/none"
   done
   restore_sysctl
-  systemctl -q disable "$prefix-recover.service" || true
+  systemctl -q --no-reload disable "$prefix-recover.service" || true
   rm -f "/etc/systemd/system/$prefix-recover.service"
   systemctl daemon-reload
   # The group that systemd made for the tunnels' template stays behind, empty, unless it is stopped.
