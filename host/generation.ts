@@ -13,6 +13,8 @@ export interface HostFile {
 export interface HostUnit {
   name: string;
   reads: string[];
+  /** A program among the files: called with `missing` it prints, a line each, what is gone of what the unit set. */
+  state?: string;
 }
 
 /** Somebody else's unit that reads a file of ours, and how it is told that the file has changed. */
@@ -58,7 +60,8 @@ export function describeContent({ files, units, listeners, check }: HostContent)
   };
   return [
     ...files.map((file) => `file ${file.mode ?? "0644"} ${sumOf(file.path)} ${file.path}`),
-    ...units.map(({ name, reads }) => `unit ${short(reads.map(sumOf).join())} ${name}`),
+    ...units.map(({ name, reads }) => `unit ${short(reads.map(sumOf).join())} ${name} ${reads.join(" ")}`),
+    ...units.flatMap(({ name, state }) => (state ? [`state ${state} ${name}`] : [])),
     ...listeners.map(({ unit, action, reads }) => `tell ${short(sumOf(reads))} ${action} ${unit}`),
     `check ${check}`,
   ].join("\n");

@@ -6,7 +6,8 @@
 #   generation ID                   the id, the same on both hosts
 #   mends TEXT                      which drift this generation mended (see `drift`)
 #   file MODE SHA256 PATH           a file, its text staged before
-#   unit DIGEST NAME                a unit of ours, restarted when DIGEST (of what it reads) changes
+#   unit DIGEST NAME PATH...        a unit of ours and the files it reads, restarted when DIGEST (of these) changes
+#   state PATH NAME                 a program among the files: `PATH missing` prints what is gone of what that unit set
 #   tell DIGEST ACTION UNIT         somebody else's unit that reads a file of ours, told when it changes
 #   check PATH                      a program among the files: `check count` prints how much of it works,
 #                                   `check N` fails, saying why, while less than N does
@@ -40,8 +41,10 @@ lock() {
 field() { sed -n "s/^$2 //p" "$1" 2>/dev/null | head -n 1; }
 id_of() { field "$1" generation; }
 files_of() { sed -n 's/^file [0-7]* [0-9a-f]* //p' "$1" 2>/dev/null || true; }
-units_of() { sed -n 's/^unit [0-9a-f]* //p' "$1" 2>/dev/null || true; }
+units_of() { sed -n 's/^unit [0-9a-f]* \([^ ]*\).*/\1/p' "$1" 2>/dev/null || true; }
+unit_line() { grep -m 1 "^unit [0-9a-f]* $2\( \|\$\)" "$1"; }
 has_line() { grep -qxF -- "$2" "$1" 2>/dev/null; }
+has_word() { case " $1 " in *" $2 "*) ;; *) false ;; esac; }
 backwards() { sed '1!G;h;$!d'; }
 
 # --- packages, keys, files ------------------------------------------------------------------------
@@ -110,10 +113,7 @@ stage() {
 # Puts the manifest's file in place; renaming makes each file whole, old or new.
 place() {
   mode=$1 sum=$2 path=$3
-  if [ -f "$path" ] && [ "$(stat -c %a "$path")" = "${mode#0}" ] &&
-    [ "$(sha256sum <"$path" | cut -d ' ' -f 1)" = "$sum" ]; then
-    return 0
-  fi
+  [ -n "$(differs "$mode" "$sum" "$path")" ] || return 0
   mkdir -p "$(dirname "$path")"
   fresh=$(mktemp "$path.XXXXXX")
   cat "$state/staged/$sum" >"$fresh"
@@ -152,12 +152,44 @@ restore_sysctl() {
   done <"$state/sysctl"
 }
 
+# Says how a file differs from its line in the manifest.
+differs() {
+  if [ ! -f "$3" ]; then
+    say "$3 is gone"
+  elif [ "$(sha256sum <"$3" | cut -d ' ' -f 1)" != "$2" ]; then
+    say "$3 was edited"
+  elif [ "$(stat -c %a "$3")" != "${1#0}" ]; then
+    say "$3 has another mode"
+  fi
+}
+
+# Says what is gone of what the units of a manifest have set.
+gone() {
+  sed -n 's/^state //p' "$1" 2>/dev/null | while read -r path unit; do
+    [ ! -x "$path" ] || ! systemctl -q is-active "$unit" || "$path" missing | sed "s/^/$unit: /; s/\$/ is gone/"
+  done
+}
+
+# The units of a manifest that run on something else than they should, by somebody's hand.
+unsound() {
+  [ -f "$1" ] || return 0
+  gone "$1" | sed 's/:.*//'
+  edited=$(sed -n 's/^file //p' "$1" | while read -r mode sum path; do
+    [ -z "$(differs "$mode" "$sum" "$path")" ] || say "$path"
+  done | paste -s -d ' ')
+  sed -n 's/^unit [0-9a-f]* //p' "$1" | while read -r unit reads; do
+    for path in $reads; do ! has_word "$edited" "$path" || say "$unit"; done
+  done
+}
+
 # Goes from one manifest (may be absent) to another (may be absent: then nothing of ours is left running).
-# Only units whose digest differs are stopped; everything listed is started, which does nothing to what runs.
+# Only units whose digest differs or that somebody has meddled with are stopped; everything listed is started,
+# which does nothing to what runs.
 apply() {
   old=$1 new=$2
+  meddled=$(unsound "$old" | paste -s -d ' ')
   units_of "$old" | backwards | while read -r unit; do
-    has_line "$new" "$(grep -m 1 " $unit\$" "$old")" && continue
+    has_line "$new" "$(unit_line "$old" "$unit")" && ! has_word "$meddled" "$unit" && continue
     systemctl stop "$unit" || true
     units_of "$new" | grep -qxF -- "$unit" || systemctl -q --no-reload disable "$unit" || true
   done
@@ -374,16 +406,8 @@ drift() {
 }
 
 drifted() {
-  while read -r word mode sum path; do
-    [ "$word" = file ] || continue
-    if [ ! -f "$path" ]; then
-      say "$path is gone"
-    elif [ "$(sha256sum <"$path" | cut -d ' ' -f 1)" != "$sum" ]; then
-      say "$path was edited"
-    elif [ "$(stat -c %a "$path")" != "${mode#0}" ]; then
-      say "$path has another mode"
-    fi
-  done <"$state/current"
+  sed -n 's/^file //p' "$state/current" | while read -r mode sum path; do differs "$mode" "$sum" "$path"; done
+  gone "$state/current"
   for unit in $(units_of "$state/current"); do
     systemctl -q is-enabled "$unit" || say "$unit is not enabled"
     systemctl -q is-active "$unit" || say "$unit is not running"
