@@ -33,6 +33,7 @@ export class Host {
   readonly site: string;
   private readonly connection: pulumi.Output<command.types.input.remote.ConnectionArgs>;
   private readonly sudo: string;
+  private installed?: pulumi.Resource;
 
   constructor({ name, site, address, ssh }: HostArgs) {
     this.name = name;
@@ -57,11 +58,13 @@ export class Host {
   /** Installs the site's program. What goes with it, at the very end, is everything of the site on the host. */
   install(parent: pulumi.Resource): command.remote.Command {
     const place = `install -D -m 0755 /dev/stdin ${this.program}.new && mv ${this.program}.new ${this.program} && ${this.program} setup`;
-    return this.run("program", `sh -c '${place}'`, {
+    const installed = this.run("program", `sh -c '${place}'`, {
       stdin: readFileSync(new URL("program.sh", import.meta.url), "utf8"),
       onDelete: "remove",
       parent,
     });
+    this.installed = installed;
+    return installed;
   }
 
   private run(title: string, text: pulumi.Input<string>, { stdin, onDelete, parent, dependsOn }: RunOptions) {
@@ -76,7 +79,8 @@ export class Host {
         // Values from the run before are of no use to any command here, and sshd refuses to take them.
         addPreviousOutputInEnv: false,
       },
-      { parent, dependsOn },
+      // Where the program itself goes it takes everything along: one login a host, also to one that is dead.
+      { parent, dependsOn, deletedWith: this.installed },
     );
   }
 }
