@@ -4,11 +4,14 @@ import { Bond } from "./components/bond/bond.ts";
 import { Pi } from "./components/pi/pi.ts";
 import { inspectHosts } from "./components/preflight/preflight.ts";
 import { RemoteServer } from "./components/remoteServer/remoteServer.ts";
+import { modeWarnings } from "./site/bondMode.ts";
 import { ConfigError } from "./site/mistake.ts";
 import { planSite } from "./site/plan.ts";
 import { parseSite, type Site } from "./site/schema.ts";
 
-const plan = planSite(readSite());
+const site = readSite();
+for (const warning of modeWarnings(site.bond)) await pulumi.log.warn(warning);
+const plan = planSite(site);
 const drift = await inspectHosts(plan);
 
 const server = new RemoteServer(plan);

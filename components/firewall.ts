@@ -23,7 +23,10 @@ ${text.join("\n\n")}
 `;
 }
 
-/** TCP's segments are cut to what fits through the bond, for all who don't learn its MTU by themselves. */
-export function clampSegments(bond: string): string {
-  return `oifname "${bond}" tcp flags syn / syn,rst tcp option maxseg size set rt mtu`;
+/**
+ * TCP's segments are cut to what fits through the bond, for all who don't learn its MTU by themselves; and to
+ * what a line passes whole, where larger packets would have to be cut there.
+ */
+export function clampSegments(bond: string, segment: number | undefined): string {
+  return `oifname "${bond}" tcp flags syn / syn,rst tcp option maxseg size set ${segment ?? "rt mtu"}`;
 }

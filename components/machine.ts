@@ -3,7 +3,7 @@ import { type StagedFile, stageFile } from "../host/file.ts";
 import { Host } from "../host/host.ts";
 import type { Plan } from "../site/plan.ts";
 import { type FirewallRules, renderFirewall } from "./firewall.ts";
-import { namesOf } from "./names.ts";
+import { type Names, namesOf } from "./names.ts";
 import { oneshotUnit } from "./oneshot.ts";
 
 /** What both ends need of the distribution: the tunnels, the firewall, the offloads, the keys, the check. */
@@ -21,6 +21,8 @@ export interface MachineTexts {
 export interface Staged {
   files: StagedFile[];
   resources: pulumi.Resource[];
+  /** Units that stand on this host alone, each with the file it reads, in the order in which they start. */
+  units: { unit: Names["bondUnit"]; reads: string }[];
 }
 
 /**
@@ -30,7 +32,7 @@ export interface Staged {
 export class Machine extends pulumi.ComponentResource {
   readonly host: Host;
   /** All that was staged on this machine, by itself and by the components of lines and bond. */
-  readonly staged: Staged = { files: [], resources: [] };
+  readonly staged: Staged = { files: [], resources: [], units: [] };
   private readonly ready: pulumi.Resource[];
 
   constructor(

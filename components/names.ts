@@ -14,6 +14,7 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     folder,
     bondScript: `${folder}/bond`,
     routesScript: `${folder}/routes`,
+    gatewaysScript: `${folder}/gateways`,
     firewallRules: `${folder}/firewall.nft`,
     check: `${folder}/check`,
     tunnel: (tunnel: string) => `${folder}/tunnel-${tunnel}.conf`,
@@ -26,9 +27,12 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     nftTable: `adsl_bonding_${site}`,
     bondUnit: unit("bond.service"),
     routesUnit: unit("routes.service"),
+    gatewaysUnit: unit("gateways.service"),
     firewallUnit: unit("firewall.service"),
     /** The template of all tunnels' units; an instance's name is `adsl-SITE-tunnel@NAME.service`. */
     tunnelTemplate: unit("tunnel@.service"),
+    /** Where a tunnel's OpenVPN may write while it runs: under /run, gone with it. */
+    tunnelRuntime: (tunnel: string) => `adsl-${site}-tunnel-${tunnel}`,
     tunnelUnit: (tunnel: string) => `adsl-${site}-tunnel@${tunnel}.service`,
   };
 }

@@ -4,8 +4,13 @@ import { LabError } from "./system.ts";
 /** One ADSL access: the box on the LAN and the line behind it. */
 export type Line = {
   name: string;
-  /** The box's address on the LAN. */
+  /** The box's address on the LAN, or on the line's own cable. */
   box: string;
+  /**
+   * A cable of its own between the box and the Pi, instead of the LAN: the Pi's interface there, with its address or
+   * `dhcp`, which the box then serves.
+   */
+  cable?: { interface: string; address: string };
   /** The address that the line has on the internet. */
   public: string;
   /** ATM rates in kbit/s, towards the site and away from it. */
@@ -23,8 +28,8 @@ export type Site = {
   operator: { address: string; gateway: string };
   /** A machine on the LAN that uses the internet. */
   client: { address: string; gateway: string };
-  /** The router at home; `forwarding` says whether it forwards before the program came. */
-  pi: { address: string; gateway: string; forwarding: boolean };
+  /** The router at home; `forwarding` and `sysctl` are what it was set to before the program came. */
+  pi: { address: string; gateway: string; forwarding: boolean; sysctl?: Record<string, number> };
   lines: Line[];
   /** Rented servers; the first is the main one. Their router is the .1 of their network. */
   servers: { name: string; address: string }[];
@@ -69,6 +74,11 @@ function router(address: string): string {
   return address.replace(/\d+$/, "1");
 }
 
+/** The bridge in the guest that is a line's own cable. */
+function ownBridge(index: number): string {
+  return `own${index}`;
+}
+
 /** A file in the guest, by its path there. */
 type Files = Record<string, string>;
 
@@ -78,19 +88,24 @@ export function siteFiles(site: Site): Files {
   const words = [
     `lan lan ${site.operator.address}/24 ${site.operator.gateway}`,
     `internet core ${[...new Set(networks)].join(" ")}`,
+    ...site.lines.flatMap(({ cable }, index) => (cable ? [`cable ${ownBridge(index)}`] : [])),
     `host pi`,
     ...site.servers.map(({ name }) => `host ${name}`),
-    ...site.lines.map(
-      (line) =>
-        `line ${line.name} ${line.box}/24 ${line.public} ${line.down} ${line.up} ${line.rtt} ${line.queue}`,
-    ),
+    ...site.lines.map((line, index) => {
+      const bridge = line.cable ? ownBridge(index) : "lan";
+      return `line ${line.name} ${bridge} ${line.box}/24 ${line.public} ${line.down} ${line.up} ${line.rtt} ${line.queue}${line.cable?.address === "dhcp" ? " dhcp" : ""}`;
+    }),
     `client client ${site.client.address}/24 ${site.client.gateway}`,
     `far far ${site.far.address}/24 ${router(site.far.address)}`,
     `mirror mirror ${site.mirror.address}/24 ${router(site.mirror.address)}`,
   ];
   const files: Files = {
     site: `${words.join("\n")}\n`,
-    "cables/pi": "lan\n",
+    "cables/pi": [
+      "eth0 lan",
+      ...site.lines.flatMap(({ cable }, index) => (cable ? [`${cable.interface} ${ownBridge(index)}`] : [])),
+      "",
+    ].join("\n"),
     "hosts/pi/etc/network/interfaces": [
       "auto lo",
       "iface lo inet loopback",
@@ -102,9 +117,25 @@ export function siteFiles(site: Site): Files {
       "",
     ].join("\n"),
   };
-  if (site.pi.forwarding) files["hosts/pi/etc/sysctl.d/10-router.conf"] = "net.ipv4.ip_forward = 1\n";
+  const sysctl = { ...(site.pi.forwarding ? { "net.ipv4.ip_forward": 1 } : {}), ...site.pi.sysctl };
+  files["hosts/pi/etc/sysctl.d/10-router.conf"] = Object.entries(sysctl)
+    .map(([name, value]) => `${name} = ${value}\n`)
+    .join("");
+  for (const { cable } of site.lines) {
+    if (!cable) continue;
+    const words =
+      cable.address === "dhcp"
+        ? ["[Network]", "DHCP=ipv4", "[DHCPv4]", "RouteMetric=100"]
+        : ["[Network]", `Address=${cable.address}/24`];
+    files[`hosts/pi/etc/systemd/network/10-${cable.interface}.network`] = [
+      "[Match]",
+      `Name=${cable.interface}`,
+      ...words,
+      "",
+    ].join("\n");
+  }
   for (const { name, address } of site.servers) {
-    files[`cables/${name}`] = "core internet\n";
+    files[`cables/${name}`] = "eth0 core internet\n";
     files[`hosts/${name}/etc/systemd/network/10-eth0.network`] = [
       "[Match]",
       "Name=eth0",

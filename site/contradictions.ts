@@ -1,6 +1,9 @@
 import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
+import { modeContradictions } from "./bondMode.ts";
+import { dhcpContradictions } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
+import { tunnelContradictions } from "./tunnels.ts";
 
 /**
  * The mistakes that no single field shows: values that are well formed, but can't stand together. It reads
@@ -20,7 +23,9 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...names(lines),
     ...networks(lan, parseCidr(bond.network), bond.network),
     ...serverOutside(server.address, lan, parseCidr(bond.network)),
-    ...ports(lines, asRecord(site.vpn)),
+    ...tunnelContradictions(lines, asRecord(site.vpn), bond),
+    ...modeContradictions(bond, lines),
+    ...dhcpContradictions(lines, pi.interface),
     ...bondInterface(lines, pi, bond.interface),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
   ];
@@ -97,15 +102,6 @@ function serverOutside(address: unknown, lan: Cidr | undefined, bond: Cidr | und
     const mend = "Give the server's public address, or choose another network.";
     return [{ path: "server.address", value: address, reason, mend }];
   });
-}
-
-function ports(lines: Raw[], vpn: Raw): Mistake[] {
-  const first = vpn.firstPort ?? 1194;
-  const count = lines.reduce((sum, { tunnels }) => sum + (typeof tunnels === "number" ? tunnels : 1), 0);
-  if (typeof first !== "number" || first + count - 1 <= 65535) return [];
-  const reason = `the ${count} tunnels would need ports up to ${first + count - 1}`;
-  const mend = `Choose ${65536 - count} or less.`;
-  return [{ path: "vpn.firstPort", value: first, reason, mend }];
 }
 
 function bondInterface(lines: Raw[], pi: Raw, name: unknown): Mistake[] {

@@ -15,6 +15,17 @@ export function whole(min: number, max: number, unit: string) {
   return z.custom<number>(right, { params: { reason, mend: `Write a number such as ${min}.` } });
 }
 
+/** One of a few words. */
+export function choice<const Word extends string>(words: readonly Word[], mend: string) {
+  const right = (value: unknown) => words.includes(value as Word);
+  return z.custom<Word>(right, { params: { reason: `is none of ${words.join(", ")}`, mend } });
+}
+
+/** True or false. */
+export const yesOrNo = z.custom<boolean>((value) => typeof value === "boolean", {
+  params: { reason: "is neither true nor false", mend: "Write true or false, without quotes." },
+});
+
 /** An IPv4 address. */
 export const address = told(
   isAddress,

@@ -18,6 +18,9 @@ export type Encapsulation = keyof typeof encapsulations;
  */
 export const tunnelOverhead = 66;
 
+/** What OpenVPN's `fragment` adds to every packet, cut or not, bytes. */
+export const fragmentHeader = 4;
+
 /** Bytes of IPv4 and TCP headers with timestamps in a full segment: not payload. */
 const segmentHeaders = 52;
 
@@ -32,12 +35,13 @@ export function atmCells(ipBytes: number, overhead: number): number {
  * line's MTU less the tunnel's headers.
  *
  * @param lineMtu largest IP packet that the line passes, bytes
+ * @param around what the tunnel puts around an inner packet, bytes
  */
-export function innerMtu(encapsulation: Encapsulation, lineMtu: number): number {
+export function innerMtu(encapsulation: Encapsulation, lineMtu: number, around = tunnelOverhead): number {
   const { overhead, cells } = encapsulations[encapsulation];
-  const whole = lineMtu - tunnelOverhead;
+  const whole = lineMtu - around;
   if (!cells) return whole;
-  const exact = Math.floor((lineMtu + overhead) / 48) * 48 - overhead - tunnelOverhead;
-  const payloadPerCell = (mtu: number) => (mtu - segmentHeaders) / atmCells(mtu + tunnelOverhead, overhead);
+  const exact = Math.floor((lineMtu + overhead) / 48) * 48 - overhead - around;
+  const payloadPerCell = (mtu: number) => (mtu - segmentHeaders) / atmCells(mtu + around, overhead);
   return payloadPerCell(exact) >= payloadPerCell(whole) ? exact : whole;
 }

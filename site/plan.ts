@@ -1,8 +1,10 @@
 import { nthAddress, parseCidr } from "./address.ts";
-import { encapsulations, innerMtu } from "./mtu.ts";
+import { type BondMode, type HashPolicy, planMode } from "./bondMode.ts";
+import { encapsulations } from "./mtu.ts";
 import type { Line, Site, Ssh } from "./schema.ts";
+import { countPorts, planMtu } from "./tunnels.ts";
 
-/** One OpenVPN tunnel: a tap at each end, and the server's UDP port that joins them. */
+/** One OpenVPN tunnel: a tap at each end, and the server's port that joins them. */
 export interface Tunnel {
   /** Name of its files and unit, at both ends: the line's, or `LINE-2` for its second. */
   name: string;
@@ -44,8 +46,20 @@ export interface Plan {
   lines: PlannedLine[];
   /** Tunnels of all lines, in the order of enslavement. */
   tunnels: Tunnel[];
-  bond: { prefix: number; network: string; arpInterval: number; mtu: number };
+  bond: {
+    prefix: number;
+    network: string;
+    mode: BondMode;
+    hashPolicy: HashPolicy;
+    arpInterval: number;
+    arpMissed: number;
+    mtu: number;
+    /** Largest TCP segment where packets of the MTU would be cut on a line; undefined where none are. */
+    segment: number | undefined;
+  };
   keepalive: { interval: number; timeout: number };
+  /** What else holds for all tunnels, as the config has it. */
+  vpn: Omit<Site["vpn"], "firstPort" | "keepalive">;
   /** Routing table of the Pi's default route through the bond. */
   bondTable: number;
   /** Routing table on the server for the site's LAN: by the site's first port, which no other site has. */
@@ -60,6 +74,7 @@ const bondTable = 21000;
 
 export function planSite(site: Site): Plan {
   const lines = planLines(site);
+  const { firstPort, keepalive, ...vpn } = site.vpn;
   const tunnels = interleave(lines.map((line) => line.tunnelPlans));
   const bondNetwork = parseCidr(site.bond.network)!;
   const lan = parseCidr(site.pi.address)!;
@@ -92,20 +107,23 @@ export function planSite(site: Site): Plan {
     bond: {
       prefix: bondNetwork.prefix,
       network: bondNetwork.network,
+      ...planMode(site.bond),
       arpInterval: site.bond.arpInterval,
-      // balance-rr spreads one flow over all tunnels, so that the smallest MTU holds for all.
-      mtu: Math.min(...lines.map((line) => innerMtu(line.encapsulation, line.mtu))),
+      arpMissed: site.bond.arpMissed,
+      ...planMtu(site),
     },
-    keepalive: site.vpn.keepalive,
+    keepalive,
+    vpn,
     bondTable,
     // Well above the system's own tables: 254 is main.
-    serverTable: 20000 + site.vpn.firstPort,
+    serverTable: 20000 + firstPort,
     confirmWithin: site.activation.confirmWithin,
   };
 }
 
 function planLines(site: Site): PlannedLine[] {
   let number = 0;
+  const ports = countPorts(site.lines, site.vpn.firstPort);
   return site.lines.map((line, index) => ({
     ...line,
     interface: line.interface ?? site.pi.interface,
@@ -113,10 +131,10 @@ function planLines(site: Site): PlannedLine[] {
     mark: firstMark + index,
     table: firstTable + index,
     tunnelPlans: Array.from({ length: line.tunnels }, (_, nth) => {
-      const tap = `tap${number}`;
+      const tap = `tap${number++}`;
       return {
         name: nth === 0 ? line.name : `${line.name}-${nth + 1}`,
-        port: site.vpn.firstPort + number++,
+        port: ports[index]![nth]!,
         piTap: tap,
         serverTap: `${tap}-${site.name}`,
       };

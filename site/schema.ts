@@ -1,8 +1,11 @@
 import { z } from "zod";
+import { bondModeFields } from "./bondMode.ts";
 import { findContradictions } from "./contradictions.ts";
 import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
+import { gateway } from "./lineInterface.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
+import { innerMtuField, lineTunnelFields, tunnelFields } from "./tunnels.ts";
 
 const login = {
   /** Address or name that SSH connects to. Default: the host's own address. */
@@ -30,8 +33,8 @@ const ssh = z.strictObject({
 const line = z.strictObject({
   /** The line's name in files, units and outputs, unique in the site. */
   name: label("line", 10),
-  /** Address of the provider's box on the Pi's network. */
-  gateway: address,
+  /** Address of the provider's box, or `dhcp` where DHCP tells it on the line's own interface. */
+  gateway,
   /** The Pi's interface towards the box. Default: `pi.interface`. */
   interface: interfaceName.optional(),
   /** Rate towards the site as the box shows it (on ADSL the ATM rate), e.g. `7232 kbit/s`. */
@@ -44,6 +47,7 @@ const line = z.strictObject({
   mtu: whole(576, 1500, "bytes").optional(),
   /** Tunnels over this line: more of them give it a greater share of the bond's packets. Default 1. */
   tunnels: whole(1, 8, "tunnels").default(1),
+  ...lineTunnelFields,
 });
 
 const schema = z.strictObject({
@@ -69,14 +73,14 @@ const schema = z.strictObject({
       network: cidr.default("172.16.16.0/30"),
       /** Name of the bond's interface on the Pi; on the server it is bond-SITE. Default bond0. */
       interface: interfaceName.default("bond0"),
-      /** Time between two ARP probes on each tunnel, milliseconds. Default 100 (kernel: Documentation/networking/bonding). */
-      arpInterval: whole(20, 1000, "milliseconds").default(100),
+      ...bondModeFields,
+      /** MTU inside the tunnels, bytes. Default: what fills the lines' cells. */
+      mtu: innerMtuField,
     })
     .prefault({}),
   vpn: z
     .strictObject({
-      /** UDP port of the first tunnel on the server; each further one has the next. Default 1194. */
-      firstPort: whole(1, 65535, "a port").default(1194),
+      ...tunnelFields,
       /** Seconds between OpenVPN's own pings, and after how many of silence a tunnel is closed. */
       keepalive: z
         .strictObject({

@@ -12,43 +12,63 @@ export function renderTunnel(
   plan: Plan,
   names: Names,
 ): string {
+  const { vpn } = plan;
+  const udp = line.protocol === "udp";
   const side =
     host === "pi"
-      ? `# By the box ${line.gateway} alone: the mark chooses its routing table.
-remote ${plan.server.address} ${tunnel.port}
-nobind
-mark ${line.mark}
-tls-client
-dev ${tunnel.piTap}
-# A line that comes back is used again at once: the pauses between tries don't grow.
-connect-retry 1 1`
-      : `lport ${tunnel.port}
-tls-server
-dh none
-dev ${tunnel.serverTap}
-# The box may give the Pi's packets another port or address at any time.
-float`;
-  return `# The tunnel ${tunnel.name} of site ${plan.site}: UDP port ${tunnel.port} of the server, over the line ${line.name}.
-proto udp4
-${side}
+      ? [
+          `# By the line's box alone (${line.gateway} on ${line.interface}): the mark chooses its routing table.`,
+          `remote ${plan.server.address} ${tunnel.port}`,
+          `proto ${udp ? "udp4" : "tcp4-client"}`,
+          "nobind",
+          `mark ${line.mark}`,
+          "tls-client",
+          `dev ${tunnel.piTap}`,
+          "# A line that comes back is used again at once: the pauses between tries don't grow.",
+          "connect-retry 1 1",
+          ...(udp ? [] : ["connect-timeout 5"]),
+        ]
+      : [
+          ...(vpn.bind ? [`local ${vpn.bind}`] : []),
+          `lport ${tunnel.port}`,
+          `proto ${udp ? "udp4" : "tcp4-server"}`,
+          "tls-server",
+          "dh none",
+          `dev ${tunnel.serverTap}`,
+          ...(udp
+            ? ["# The box may give the Pi's packets another port or address at any time.", "float"]
+            : []),
+        ];
+  const travel = udp
+    ? [
+        "explicit-exit-notify 1",
+        "# Packets of one line stay in order; a lossy line may still deliver late ones.",
+        `replay-window ${vpn.replayWindow.packets} ${vpn.replayWindow.seconds}`,
+        ...(line.fragment
+          ? ["# What is too large for the line is cut before it leaves.", `fragment ${line.mtu} mtu`]
+          : []),
+      ]
+    : ["# Over TCP nothing may wait for more to come.", "socket-flags TCP_NODELAY"];
+  return `# The tunnel ${tunnel.name} of site ${plan.site}: ${line.protocol.toUpperCase()} port ${tunnel.port} of the server, over the line ${line.name}.
+${side.join("\n")}
 dev-type tap
 # The tap is opened when the far end has answered, and closed, without persist-tun, when it is silent for
 # ${plan.keepalive.timeout} s: so loss in one direction alone takes the slave down at both ends.
 up-delay
 keepalive ${plan.keepalive.interval} ${plan.keepalive.timeout}
-explicit-exit-notify 1
 cert ${names.certificate(line.name)}
 key ${names.privateKey(line.name)}
 config ${names.peer(line.name)}
-data-ciphers AES-256-GCM
+# The server takes the first of its list that the Pi knows too.
+data-ciphers ${vpn.ciphers.join(":")}
 tls-version-min 1.3
 tls-timeout 1
 tun-mtu ${plan.bond.mtu}
 mssfix 0
-# Packets of one line stay in order; a lossy line may still deliver late ones.
-replay-window 512 15
+${travel.join("\n")}
 persist-key
-verb 3
+status /run/${names.tunnelRuntime(tunnel.name)}/status 10
+verb ${vpn.verbosity}
 `;
 }
 
@@ -64,7 +84,7 @@ ${fingerprint}
 export function renderTunnelTemplate(names: Names): string {
   return `[Unit]
 Description=adsl-bonding: tunnel %i
-After=network-online.target ${names.bondUnit.name} ${names.routesUnit.name} ${names.firewallUnit.name}
+After=network-online.target ${names.bondUnit.name} ${names.routesUnit.name} ${names.gatewaysUnit.name} ${names.firewallUnit.name}
 Wants=network-online.target
 # With its routes gone for a moment a tunnel would leave by another line's box: it stops before they do.
 Requires=${names.bondUnit.name} ${names.routesUnit.name}
@@ -75,6 +95,7 @@ StartLimitIntervalSec=0
 ExecStart=/usr/sbin/openvpn --suppress-timestamps --config ${names.tunnel("%i")}
 Restart=always
 RestartSec=2
+RuntimeDirectory=${names.tunnelRuntime("%i")}
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
 ProtectSystem=strict

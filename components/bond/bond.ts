@@ -32,7 +32,7 @@ export class Bond extends pulumi.ComponentResource {
       ends[host].stage(this, [
         {
           path: names.bondScript,
-          text: renderBondScript(plan[host], plan.bond, host === "pi" ? "Pi" : "server"),
+          text: renderBondScript(plan[host], plan, host === "pi" ? "Pi" : "server"),
           mode: "0755",
         },
         {
@@ -60,6 +60,7 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
     { unit: names.firewallUnit, reads: names.firewallRules },
     { unit: names.bondUnit, reads: names.bondScript },
     { unit: names.routesUnit, reads: names.routesScript },
+    ...staged.units,
   ];
   const tunnels = plan.lines.flatMap((line) =>
     line.tunnelPlans.map((tunnel) => ({

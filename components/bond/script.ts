@@ -1,19 +1,22 @@
 import type { End, Plan } from "../../site/plan.ts";
+import { bondMode } from "./mode.ts";
 
 /**
  * The script that makes one end's taps and bond, and takes them away. The taps are made beforehand and
  * persistent: a tunnel that closes its tap takes its carrier, and so its slave, away (a tap of OpenVPN's own
  * making would leave the bond). It is safe to run twice.
  */
-export function renderBondScript(end: End, bond: Plan["bond"], host: string): string {
+export function renderBondScript(end: End, { bond, vpn }: Pick<Plan, "bond" | "vpn">, host: string): string {
   const { bond: name, bondAddress, peerAddress, taps } = end;
+  const { does, why, options } = bondMode(bond, peerAddress);
   return `#!/bin/sh
-# The bond ${name} of this ${host} and its ${taps.length} taps, one a tunnel: balance-rr sends one packet over each in turn.
+# The bond ${name} of this ${host} and its ${taps.length} taps, one a tunnel: ${does}.
 # Called by systemd with up or down.
 set -eu
 
-# Nothing of IPv6 is wanted inside; a host may know none at all.
-no_ipv6() {
+# What the kernel must not do on an interface of ours. Nothing of IPv6 is wanted inside; a host may know none at all.
+harden() {
+  sysctl -q -w "net.ipv4.conf.$1.send_redirects=0" "net.ipv4.conf.$1.accept_redirects=0"
   [ ! -e "/proc/sys/net/ipv6/conf/$1" ] || sysctl -q -w "net.ipv6.conf.$1.disable_ipv6=1"
 }
 
@@ -22,27 +25,25 @@ up() {
   [ -e /sys/module/bonding ] || modprobe bonding max_bonds=0
   # A bond that the module made by itself is in the way; one in use was refused before anything was staged.
   down
-  # ARP probes to the far end watch each slave: a tap's carrier alone tells nothing of the line under it.
-  # arp_validate stays none: with balance-rr a validated slave never comes up.
-  ip link add ${name} type bond mode balance-rr arp_interval ${bond.arpInterval} arp_ip_target ${peerAddress}
+${why.map((line) => `  # ${line}\n`).join("")}  ip link add ${name} type bond ${options}
   # Without a live slave the bond has no carrier; its routes then give way to the next ones.
   sysctl -q -w net.ipv4.conf.${name}.ignore_routes_with_linkdown=1
   sysctl -q -w net.ipv4.conf.${name}.rp_filter=2
-  sysctl -q -w net.ipv4.conf.${name}.send_redirects=0
-  sysctl -q -w net.ipv4.conf.${name}.accept_redirects=0
-  no_ipv6 ${name}
+  harden ${name}
   for tap in ${taps.join(" ")}; do
     ip tuntap add dev "$tap" mode tap
-    ip link set "$tap" txqueuelen 1000
-    no_ipv6 "$tap"
+    ip link set "$tap" txqueuelen ${vpn.txqueuelen}
+    harden "$tap"
     # It must be down while it is enslaved; the bond then sets it up.
     ip link set "$tap" master ${name}
   done
-  # Full outer packets then fill whole ATM cells and are never fragmented.
+  # ${
+    bond.segment === undefined
+      ? "Full outer packets then fill whole ATM cells and are never fragmented."
+      : "Larger than some line passes whole: OpenVPN cuts what is not TCP there."
+  }
   ip link set ${name} mtu ${bond.mtu}
-  # Round-robin goes by packets: super-packets would put 45 of them in a row on one line.
-  ethtool -K ${name} tso off gso off >/dev/null
-  ip addr add ${bondAddress}/${bond.prefix} dev ${name}
+${afterwards(bond.mode, end)}  ip addr add ${bondAddress}/${bond.prefix} dev ${name}
   ip link set ${name} up
 }
 
@@ -55,6 +56,22 @@ down() {
 
 "$1"
 `;
+}
+
+/** What a mode wants once the bond has its slaves. */
+function afterwards(mode: Plan["bond"]["mode"], { bond, taps }: End): string {
+  switch (mode) {
+    case "balance-rr":
+      return `  # Round-robin goes by packets: super-packets would put 45 of them in a row on one line.
+  ethtool -K ${bond} tso off gso off >/dev/null
+`;
+    case "active-backup":
+      return `  # The first line carries everything whenever it works.
+  ip link set ${bond} type bond primary ${taps[0]}
+`;
+    default:
+      return "";
+  }
 }
 
 /**

@@ -2,22 +2,23 @@ import type { Plan } from "../../site/plan.ts";
 import { clampSegments, type FirewallRules } from "../firewall.ts";
 
 /** The Pi's rules: tunnel packets that lost their mark would travel by another's box, so they are dropped. */
-export function piFirewall({ lines, pi, server }: Plan): FirewallRules {
+export function piFirewall({ lines, pi, server, bond }: Plan): FirewallRules {
   return {
     chains: [
       {
         name: "tunnels",
         hook: "filter hook output priority filter; policy accept",
-        rules: lines.flatMap(({ tunnelPlans, mark }) =>
+        rules: lines.flatMap(({ tunnelPlans, mark, protocol }) =>
           tunnelPlans.map(
-            ({ port }) => `ip daddr ${server.address} udp dport ${port} meta mark != ${mark} counter drop`,
+            ({ port }) =>
+              `ip daddr ${server.address} ${protocol} dport ${port} meta mark != ${mark} counter drop`,
           ),
         ),
       },
       {
         name: "forward",
         hook: "filter hook forward priority mangle; policy accept",
-        rules: [clampSegments(pi.bond)],
+        rules: [clampSegments(pi.bond, bond.segment)],
       },
     ],
   };

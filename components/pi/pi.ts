@@ -2,7 +2,9 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { Plan } from "../../site/plan.ts";
 import { renderCheck } from "../bond/script.ts";
 import { Machine } from "../machine.ts";
+import { namesOf } from "../names.ts";
 import { piFirewall } from "./firewall.ts";
+import { gatewaysUnitText, renderGateways } from "./gateways.ts";
 import { renderPiRoutes } from "./routes.ts";
 
 /** The small Linux router at home: it chooses each tunnel's box, and is the LAN's gateway. */
@@ -19,17 +21,36 @@ export class Pi extends Machine {
       sysctl: piSysctl(plan),
     };
     super("adsl-bonding:components:Pi", pi, plan, texts, options);
+    const names = namesOf(plan);
+    this.stage(this, [
+      { path: names.gatewaysScript, text: renderGateways(plan), mode: "0755" },
+      { path: names.gatewaysUnit.path, text: gatewaysUnitText(names) },
+    ]);
+    this.staged.units.push({ unit: names.gatewaysUnit, reads: names.gatewaysScript });
   }
 }
 
-function piSysctl({ pi }: Plan): Record<string, string | number> {
-  // The kernel's own separator for names that hold dots (VLANs).
-  const device = pi.interface.replaceAll(".", "/");
+function piSysctl({ pi, lines }: Plan): Record<string, string | number> {
+  const devices = new Set([pi.interface, ...lines.map((line) => line.interface)]);
   return {
     "net.ipv4.ip_forward": 1,
-    // The boxes stand on the LAN: without this the Pi would tell LAN hosts to go to them directly.
+    // The boxes stand on the LAN: without this the Pi would tell LAN hosts to go to them directly. The kernel sends
+    // where either "all" or the interface says so; "default" is what an interface yet to come begins with.
     "net.ipv4.conf.all.send_redirects": 0,
-    [`net.ipv4.conf.${device}.send_redirects`]: 0,
-    [`net.ipv4.conf.${device}.accept_redirects`]: 0,
+    "net.ipv4.conf.all.accept_redirects": 0,
+    "net.ipv4.conf.default.send_redirects": 0,
+    "net.ipv4.conf.default.accept_redirects": 0,
+    ...Object.assign({}, ...[...devices].map(deviceSysctl)),
+  };
+}
+
+function deviceSysctl(name: string): Record<string, number> {
+  // The kernel's own separator for names that hold dots (VLANs).
+  const device = `net.ipv4.conf.${name.replaceAll(".", "/")}`;
+  return {
+    [`${device}.send_redirects`]: 0,
+    [`${device}.accept_redirects`]: 0,
+    // Loose: what a line brings comes from addresses that main would look for elsewhere. It wins over a strict "all".
+    [`${device}.rp_filter`]: 2,
   };
 }

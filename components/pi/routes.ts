@@ -2,7 +2,10 @@ import type { Plan } from "../../site/plan.ts";
 import { renderRoutesScript } from "../routes.ts";
 
 /** In which order the Pi asks our rules, all ahead of the system's own for main (32766). */
-const preference = { tunnels: 1000, server: 1100, specific: 1200, bond: 1300 };
+const preference = { tunnels: 1000, lan: 1050, server: 1100, specific: 1200, bond: 1300 };
+
+/** Routing table of the LAN's own network. */
+const lanTable = 20999;
 
 /**
  * The script that sets the Pi's rules and tables, and takes them away. In this order: a tunnel's own packets
@@ -11,8 +14,10 @@ const preference = { tunnels: 1000, server: 1100, specific: 1200, bond: 1300 };
  * route in main is never touched: it is the way out when the bond has no live slave.
  */
 export function renderPiRoutes({ lines, server, pi, bondTable }: Plan): string {
+  const lan = lanFirst(lines, pi);
   const rules = [
     ...lines.map(({ mark, table }) => `pref ${preference.tunnels} fwmark ${mark} lookup ${table}`),
+    ...lan.rules,
     `pref ${preference.server} to ${server.address} lookup main`,
     // Where main has no default route, as in a set-up that leaves it to the bond: by the first line's box.
     `pref ${preference.server + 1} to ${server.address} lookup ${lines[0]!.table}`,
@@ -20,12 +25,23 @@ export function renderPiRoutes({ lines, server, pi, bondTable }: Plan): string {
     `pref ${preference.bond} lookup ${bondTable}`,
   ];
   const routes = [
-    ...lines.flatMap(({ name, gateway, interface: device, table }) => [
-      `# ${name}: by its box, or not at all.`,
-      `ip route replace default via ${gateway} dev ${device} table ${table}`,
-      `ip route replace unreachable default metric 4096 table ${table}`,
-    ]),
+    "# A line's packets leave by its box, whose route gateways.service sets and keeps, or not at all.",
+    ...lines.map(({ table }) => `ip route replace unreachable default metric 4096 table ${table}`),
+    ...lan.routes,
     `ip route replace default via ${pi.peerAddress} dev ${pi.bond} table ${bondTable}`,
   ];
-  return renderRoutesScript(rules, routes, [...lines.map(({ table }) => table), bondTable]);
+  return renderRoutesScript(rules, routes, [...lines.map(({ table }) => table), ...lan.tables, bondTable]);
+}
+
+/**
+ * Keeps the LAN's addresses on the LAN. A box on an interface of its own may well use the same network, as
+ * most boxes are delivered, and main then holds that network twice.
+ */
+function lanFirst(lines: Plan["lines"], { lan, interface: device, address }: Plan["pi"]) {
+  if (lines.every((line) => line.interface === device)) return { rules: [], routes: [], tables: [] };
+  return {
+    rules: [`pref ${preference.lan} to ${lan} lookup ${lanTable}`],
+    routes: [`ip route replace ${lan} dev ${device} src ${address} table ${lanTable}`],
+    tables: [lanTable],
+  };
 }

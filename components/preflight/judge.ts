@@ -53,9 +53,27 @@ export function lookEnvironment(plan: Plan, host: "pi" | "server", probe: boolea
     BOND: plan[host].bond,
     PORT: String(plan.tunnels[0]!.port),
     SERVER: plan.server.address,
-    LINES: plan.lines.map((line) => [line.name, line.gateway, line.interface].join()).join(" "),
+    BIND: plan.vpn.bind ?? "",
+    LINES: plan.lines
+      .map((line) => [line.name, line.gateway, line.interface, line.protocol].join())
+      .join(" "),
     PROBE: probe ? "yes" : "no",
   };
+}
+
+/**
+ * Advice on the ciphers' order. The config decides, and not what the look finds: a preview of a host that can't be
+ * reached would else show another text.
+ */
+export function adviseCiphers(first: string, facts: Facts): string[] {
+  const aes = facts.get("aes")?.[0];
+  const slow = aes === "no" && first.startsWith("AES-");
+  const needless = aes === "yes" && !first.startsWith("AES-");
+  if (!slow && !needless) return [];
+  const better = slow ? "[CHACHA20-POLY1305, AES-256-GCM]" : "[AES-256-GCM, CHACHA20-POLY1305]";
+  return [
+    `pi: its processor has ${slow ? "no" : "the"} AES instructions: \`vpn.ciphers: ${better}\` costs it less`,
+  ];
 }
 
 function olderThan(version: string, oldest: string): boolean {

@@ -4,9 +4,10 @@
 # table on the Pi are gone when this ends.
 #
 # In its environment: SITE; ROLE (server or pi); BOND, our bond's name; PORT, the first UDP port; SERVER, its
-# address; LINES, on the Pi, `name,gateway,interface` of each; PROBE=yes where UDP is to be tried.
+# address; BIND, that on which its tunnels listen, empty for all; LINES, on the Pi, `name,gateway,interface,protocol` of
+# each, a gateway `dhcp` being what DHCP gave the interface; PROBE=yes where UDP is to be tried.
 set -u
-: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${LINES=}" "${PROBE=no}"
+: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${BIND=}" "${LINES=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 
 tell() { printf '%s=%s\n' "$1" "$2"; }
@@ -23,6 +24,8 @@ done
 tell openvpn "$(dpkg-query -W -f '${Version}' openvpn 2>/dev/null ||
   apt-cache policy openvpn 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v none)"
 tell host_keys "$(cat /etc/ssh/ssh_host_*_key.pub 2>/dev/null | cut -d ' ' -f 1 | paste -s -d ' ')"
+# x86 and ARM both call them so; a virtual processor may hide them.
+tell aes "$(grep -m 1 -qwE '(flags|Features).*aes' /proc/cpuinfo && echo yes || echo no)"
 tell free_mb "$(df -Pm /var | awk 'NR == 2 { print $4 }')"
 
 # A bond that the module made by itself has no slave; one with slaves that we did not make is somebody's.
@@ -39,9 +42,14 @@ if [ -x "$program" ]; then
   [ ! -f "/var/lib/adsl-bonding/$SITE/current" ] || tell active yes
 fi
 
+if [ "$ROLE" = server ] && [ -n "$BIND" ]; then
+  ip -4 -o addr show | grep -qF " $BIND/" || tell lacks "the address $BIND that vpn.bind names"
+fi
+
 # shellcheck disable=SC2016 # the variables are Perl's
 echo_udp='
-  my $socket = IO::Socket::INET->new(Proto => "udp", LocalPort => $ARGV[0]) or exit 1;
+  my ($port, $address) = @ARGV;
+  my $socket = IO::Socket::INET->new(Proto => "udp", LocalPort => $port, LocalAddr => $address) or exit 1;
   $0 = "adsl-bonding-probe";
   alarm 20;
   while (defined $socket->recv(my $text, 64)) { $socket->send($text) }'
@@ -67,7 +75,7 @@ if [ "$PROBE" = yes ] && [ "$ROLE" = server ] && ! systemctl -q is-active "adsl-
   if ss -Hlun "sport = :$PORT" | grep -q .; then
     tell foreign "UDP port $PORT is taken by another program"
   else
-    perl -MIO::Socket::INET -e "$echo_udp" "$PORT" </dev/null >/dev/null 2>&1 &
+    perl -MIO::Socket::INET -e "$echo_udp" "$PORT" "${BIND:-0.0.0.0}" </dev/null >/dev/null 2>&1 &
     echo $! >"/run/adsl-$SITE-probe"
     sleep 0.3
     kill -0 $! 2>/dev/null && tell listening yes
@@ -78,14 +86,22 @@ if [ "$ROLE" = pi ]; then
   number=0
   for line in $LINES; do
     number=$((number + 1))
-    IFS=, read -r name gateway interface <<EOF
+    IFS=, read -r name gateway interface protocol <<EOF
 $line
 EOF
     if [ ! -e "/sys/class/net/$interface" ]; then
       tell line "$name: there is no interface $interface"
       continue
     fi
-    [ "$PROBE" = yes ] || continue
+    if [ "$gateway" = dhcp ]; then
+      gateway=$(ip -4 route show default dev "$interface" | sed -n 's/.* via \([0-9.]*\).*/\1/p' | head -n 1)
+      if [ -z "$gateway" ]; then
+        tell line "$name: DHCP has given $interface no gateway (main has no default route on it)"
+        continue
+      fi
+    fi
+    # TCP is for lines that let no UDP through.
+    [ "$PROBE" = yes ] && [ "$protocol" = udp ] || continue
     table=$((21900 + number)) from=$((40900 + number))
     # 17 is UDP: its name is only known where netbase is installed.
     set -- pref 900 ipproto 17 sport "$from" lookup "$table"

@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
 import type { Plan } from "../../site/plan.ts";
-import { doubt, judge, lookEnvironment } from "./judge.ts";
+import { adviseCiphers, doubt, judge, lookEnvironment } from "./judge.ts";
 
 const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
 
@@ -23,6 +23,7 @@ export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: st
   for (const { host, facts } of [server, pi]) {
     for (const line of doubt(host, plan[host].ssh.hostKey, facts)) await pulumi.log.info(line);
   }
+  for (const line of adviseCiphers(plan.vpn.ciphers[0]!, pi.facts)) await pulumi.log.info(line);
   const told = unreachable.map(({ host, unreachable: why }) => `${host}: ${why}`);
   if (pulumi.runtime.isDryRun()) {
     for (const line of told) await pulumi.log.warn(`${line}. This preview can't tell what stands on it.`);

@@ -8,7 +8,10 @@ export function serverFirewall({ pi, server, bond }: Plan): FirewallRules {
       {
         name: "forward",
         hook: "filter hook forward priority filter; policy accept",
-        rules: [clampSegments(server.bond), `oifname "${server.bond}" ct state new counter drop`],
+        rules: [
+          clampSegments(server.bond, bond.segment),
+          `oifname "${server.bond}" ct state new counter drop`,
+        ],
       },
       {
         name: "postrouting",

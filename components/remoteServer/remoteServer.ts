@@ -15,7 +15,11 @@ export class RemoteServer extends Machine {
         plan.server,
         `[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail "net.ipv4.ip_forward is off"`,
       ),
-      sysctl: { "net.ipv4.ip_forward": 1 },
+      sysctl: {
+        "net.ipv4.ip_forward": 1,
+        // The kernel sends redirects where either "all" or the interface says so; others keep their own say.
+        "net.ipv4.conf.all.send_redirects": 0,
+      },
     };
     super("adsl-bonding:components:RemoteServer", plan.server, plan, texts, options);
   }

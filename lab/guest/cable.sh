@@ -7,7 +7,7 @@ ip link add "$port" type veth peer name "$2" netns "$1"
 ethtool -K "$port" tso off gso off gro off tx off >/dev/null
 nsenter "--net=/run/netns/$1" ethtool -K "$2" tso off gso off gro off tx off >/dev/null
 # The address stays the same however often the host is started: its neighbours need not learn it anew.
-mac=$(printf %s "$1" | md5sum | sed 's/^\(..\)\(..\)\(..\)\(..\).*/02:1a:\1:\2:\3:\4/')
+mac=$(printf %s "$1${2#eth0}" | md5sum | sed 's/^\(..\)\(..\)\(..\)\(..\).*/02:1a:\1:\2:\3:\4/')
 ip -n "$1" link set "$2" address "$mac"
 if [ "${4:-}" ]; then
   ip link set "$port" netns "$4"

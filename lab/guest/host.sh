@@ -1,5 +1,5 @@
 #!/bin/sh
-# host.sh plug|unplug|wipe NAME: a host's disk and its cable. The disk is a layer in memory over the plain Debian of the
+# host.sh plug|unplug|wipe NAME: a host's disk and its cables. The disk is a layer in memory over the plain Debian of the
 # image: to wipe it is to throw the layer away.
 set -eu
 name=$2
@@ -25,10 +25,11 @@ fresh() {
 case $1 in
 plug)
   mountpoint -q "$root" || fresh
-  read -r bridge space <"/lab/cables/$name"
   ip netns add "$name"
   ip -n "$name" link set lo up
-  /lab/cable.sh "$name" eth0 "$bridge" ${space:+"$space"}
+  while read -r interface bridge space; do
+    /lab/cable.sh "$name" "$interface" "$bridge" ${space:+"$space"}
+  done <"/lab/cables/$name"
   ;;
 unplug)
   # Whatever still lived in it has lost its machine.

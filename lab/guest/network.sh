@@ -56,9 +56,14 @@ while read -r kind name rest <&3; do
     shift
     for address; do ip -n internet address add "$address" dev "$name"; done
     ;;
-  line) # line NAME BOX/BITS PUBLIC DOWN UP RTT QUEUE
+  cable) # cable NAME: a bridge that is nothing but a cable between two machines
+    ip link add "$name" type bridge
+    ip link set "$name" up
+    ;;
+  line) # line NAME BRIDGE BOX/BITS PUBLIC DOWN UP RTT QUEUE [dhcp]
     namespace "$name"
-    cable "$name" eth0 lan
+    cable "$name" eth0 "$1"
+    shift
     ip -n "$name" address add "$1" dev eth0
     ip link add wan netns "$name" type veth peer name "wan-$name" netns internet
     in_namespace "$name" ethtool -K wan tso off gso off gro off tx off >/dev/null
@@ -73,6 +78,7 @@ while read -r kind name rest <&3; do
     printf 'down=%s up=%s rtt=%s queue=%s lose_in=0 lose_out=0\n' "$3" "$4" "$5" "$6" >"/run/lines/$name"
     cp "/run/lines/$name" "/run/lines/$name.as-made"
     /lab/line.sh "$name"
+    [ "${7:-}" != dhcp ] || /lab/dhcp.sh "$name" "${1%/*}"
     ;;
   client) # client NAME ADDRESS/BITS GATEWAY: a machine on the LAN
     namespace "$name"

@@ -20,6 +20,7 @@ const line = fc.record({
   tunnels: fc.integer({ min: 1, max: 8 }),
   down: fc.integer({ min: 1, max: 100_000 }).map((rate) => `${rate} kbit/s`),
   mtu: fc.integer({ min: 576, max: 1500 }),
+  fragment: fc.boolean(),
 });
 
 test("every right config has a plan in which nothing is used twice", () => {
@@ -46,10 +47,40 @@ test("every right config has a plan in which nothing is used twice", () => {
       distinct(interfaces);
       for (const each of interfaces) expect(each.length).toBeLessThanOrEqual(15);
       expect(plan.tunnels.length).toBe(plan.lines.reduce((sum, each) => sum + each.tunnels, 0));
-      for (const each of plan.lines) expect(plan.bond.mtu + 66).toBeLessThanOrEqual(each.mtu);
+      const allCut = plan.lines.every(({ fragment }) => fragment);
+      for (const { fragment, mtu } of plan.lines) {
+        if (!fragment || allCut) expect(plan.bond.mtu + 66).toBeLessThanOrEqual(mtu);
+        // Headers of IPv4, TCP and the tunnel, and what `fragment` adds: TCP is never cut.
+        const segment = plan.bond.segment ?? plan.bond.mtu - 40;
+        expect(segment + 40 + 66 + (fragment ? 4 : 0)).toBeLessThanOrEqual(mtu);
+      }
     },
   );
   fc.assert(property, { numRuns: 200 });
+});
+
+test("ports by hand leave the counted ones as they are", () => {
+  const site = exampleSite((s) => {
+    s.lines[0].tunnels = 2;
+    s.lines[1].port = 443;
+  });
+  expect(
+    planSite(parseSite(site)).lines.map(({ tunnelPlans }) => tunnelPlans.map(({ port }) => port)),
+  ).toEqual([[1194, 1195], [443]]);
+});
+
+test("a large MTU by hand keeps TCP whole on the lines that cut packets", () => {
+  const site = exampleSite((s) => {
+    s.bond = { mtu: 1500 };
+    for (const line of s.lines) line.fragment = true;
+  });
+  // 1492 less 66 of the tunnel, 4 of fragment, 40 of IPv4 and TCP.
+  expect(planSite(parseSite(site)).bond).toMatchObject({ mtu: 1500, segment: 1382 });
+});
+
+test("a line that cuts packets doesn't bound the others' MTU", () => {
+  const site = exampleSite((s) => Object.assign(s.lines[0], { mtu: 1400, fragment: true }));
+  expect(planSite(parseSite(site)).bond).toMatchObject({ mtu: 1426, segment: 1290 });
 });
 
 test("addresses carry over the bytes of a network", () => {

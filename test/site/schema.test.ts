@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { modeWarnings } from "../../site/bondMode.ts";
 import { ConfigError } from "../../site/mistake.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
@@ -18,7 +19,13 @@ function mistakesOf(change: (site: any) => void) {
 test("the example is a right config, and defaults are filled in", () => {
   const site = parseSite(exampleSite());
   expect(site.lines[0]).toMatchObject({ down: 7232, up: 896, encapsulation: "pppoe-llc", tunnels: 1 });
-  expect(site.bond).toEqual({ network: "172.16.16.0/30", interface: "bond0", arpInterval: 100 });
+  expect(site.bond).toEqual({
+    network: "172.16.16.0/30",
+    interface: "bond0",
+    mode: "balance-rr",
+    arpInterval: 100,
+    arpMissed: 2,
+  });
   expect(site.vpn.firstPort).toBe(1194);
   expect(site.activation.confirmWithin).toBe(90);
   expect(site.pi.ssh.port).toBe(22);
@@ -75,6 +82,60 @@ describe("each wrong value is told with its path", () => {
       "vpn.keepalive.timeout",
       (s) => (s.vpn = { keepalive: { interval: 5, timeout: 5 } }),
     ],
+    ["the how-to's number of a mode", "bond.mode", (s) => (s.bond = { mode: 0 })],
+    ["a mode that tunnels can't have", "bond.mode", (s) => (s.bond = { mode: "802.3ad" })],
+    [
+      "a hash policy that doesn't exist",
+      "bond.hashPolicy",
+      (s) => (s.bond = { mode: "balance-xor", hashPolicy: "layer3" }),
+    ],
+    ["a hash without balance-xor", "bond.hashPolicy", (s) => (s.bond = { hashPolicy: "layer3+4" })],
+    ["ARP in active-backup", "bond.arpMissed", (s) => (s.bond = { mode: "active-backup", arpMissed: 3 })],
+    [
+      "several tunnels of a line in active-backup",
+      "lines[1].tunnels",
+      (s) => {
+        s.bond = { mode: "active-backup" };
+        s.lines[1].tunnels = 2;
+      },
+    ],
+    ["no missed probe at all", "bond.arpMissed", (s) => (s.bond = { arpMissed: 0 })],
+    ["an MTU that lines don't pass", "bond.mtu", (s) => (s.bond = { mtu: 1500 })],
+    ["an MTU with its unit", "bond.mtu", (s) => (s.bond = { mtu: "1400 bytes" })],
+    ["a protocol of IPv6", "lines[0].protocol", (s) => (s.lines[0].protocol = "udp6")],
+    [
+      "fragments over TCP",
+      "lines[0].fragment",
+      (s) => Object.assign(s.lines[0], { protocol: "tcp", fragment: true }),
+    ],
+    ["a yes in quotes", "lines[0].fragment", (s) => (s.lines[0].fragment = "yes")],
+    ["a port that another line has", "lines[1].port", (s) => (s.lines[1].port = 1194)],
+    ["counted ports that meet one by hand", "vpn.firstPort", (s) => (s.lines[0].port = 1195)],
+    [
+      "a line's port beyond the last",
+      "lines[0].port",
+      (s) => Object.assign(s.lines[0], { port: 65535, tunnels: 2 }),
+    ],
+    ["a bind to a name", "vpn.bind", (s) => (s.vpn = { bind: "eth0" })],
+    ["the how-to's cipher", "vpn.ciphers[0]", (s) => (s.vpn = { ciphers: ["AES-256-CBC"] })],
+    ["no cipher", "vpn.ciphers", (s) => (s.vpn = { ciphers: [] })],
+    ["a queue of no packets", "vpn.txqueuelen", (s) => (s.vpn = { txqueuelen: 0 })],
+    [
+      "a window of a word",
+      "vpn.replayWindow.packets",
+      (s) => (s.vpn = { replayWindow: { packets: "512 15" } }),
+    ],
+    ["a level OpenVPN doesn't have", "vpn.verbosity", (s) => (s.vpn = { verbosity: 12 })],
+    ["DHCP on the LAN", "lines[0].gateway", (s) => (s.lines[0].gateway = "dhcp")],
+    ["DHCP in capitals", "lines[0].gateway", (s) => (s.lines[0].gateway = "DHCP")],
+    [
+      "two lines by DHCP on one interface",
+      "lines[1].gateway",
+      (s) => {
+        for (const line of s.lines) Object.assign(line, { gateway: "dhcp", interface: "eth1" });
+      },
+    ],
+    ["an interface with a blank", "lines[1].interface", (s) => (s.lines[1].interface = "eth 1")],
     ["a bond named as a tap", "bond.interface", (s) => (s.bond = { interface: "tap0" })],
     ["half a second to confirm", "activation.confirmWithin", (s) => (s.activation = { confirmWithin: 0.5 })],
   ];
@@ -100,4 +161,21 @@ test("a box on another network needs its own interface, and then may have any ad
     exampleSite((s) => Object.assign(s.lines[1], { gateway: "10.0.0.1", interface: "eth1" })),
   );
   expect(site.lines[1]).toMatchObject({ gateway: "10.0.0.1", interface: "eth1" });
+});
+
+test("two boxes may have the same address on interfaces of their own", () => {
+  const site = parseSite(
+    exampleSite((s) => Object.assign(s.lines[1], { gateway: "192.168.1.240", interface: "eth0.35" })),
+  );
+  expect(site.lines.map(({ gateway }) => gateway)).toEqual(["192.168.1.240", "192.168.1.240"]);
+});
+
+test("layer2 is taken with a warning, and nothing else is warned of", () => {
+  const warningsOf = (bond: object) => modeWarnings(parseSite(exampleSite((s) => (s.bond = bond))).bond);
+  expect(warningsOf({ mode: "balance-xor", hashPolicy: "layer2" })[0]).toMatch(
+    /every packet takes the same line/,
+  );
+  for (const bond of [{}, { mode: "balance-xor" }, { mode: "active-backup" }]) {
+    expect(warningsOf(bond)).toEqual([]);
+  }
 });

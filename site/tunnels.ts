@@ -1,0 +1,144 @@
+import { z } from "zod";
+import { address, choice, whole, yesOrNo } from "./fields.ts";
+import type { Mistake } from "./mistake.ts";
+import { encapsulations, fragmentHeader, innerMtu, tunnelOverhead } from "./mtu.ts";
+import type { Raw } from "./raw.ts";
+import type { Line, Site } from "./schema.ts";
+
+/** Ciphers whose headers `tunnelOverhead` counts; the older ones of OpenVPN cost more and are refused in 2.7. */
+const ciphers = ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"] as const;
+
+/** The fields of `vpn` that hold for all tunnels. */
+export const tunnelFields = {
+  /** UDP port of the first tunnel on the server; each further one has the next. Default 1194. */
+  firstPort: whole(1, 65535, "a port").default(1194),
+  /** The server's own address that the tunnels listen on. Default: all of them. */
+  bind: address.optional(),
+  /** Ciphers in the order of preference. */
+  ciphers: z
+    .array(choice(ciphers, "Write it so; CBC ciphers such as the how-to's are not taken."))
+    .min(1, "must name a cipher")
+    .default(["AES-256-GCM", "CHACHA20-POLY1305"]),
+  /** Packets that a tap queues while its OpenVPN is busy. Default 1000. */
+  txqueuelen: whole(1, 100_000, "packets").default(1000),
+  /** How late a packet may come, behind how many others, before OpenVPN takes it for a replayed one. */
+  replayWindow: z
+    .strictObject({
+      packets: whole(64, 65536, "packets").default(512),
+      seconds: whole(1, 600, "seconds").default(15),
+    })
+    .prefault({}),
+  /** How much OpenVPN writes to the journal, its `verb`. Default 3. */
+  verbosity: whole(0, 11, "OpenVPN's levels").default(3),
+};
+
+/** The fields of a line that say how its tunnels travel. */
+export const lineTunnelFields = {
+  /** UDP, or TCP as the last resort where the provider blocks UDP. Default udp. */
+  protocol: choice(
+    ["udp", "tcp"],
+    "Write udp; tcp only for a line whose provider blocks UDP (IPv4 either way).",
+  ).default("udp"),
+  /** Port of the line's first tunnel on the server, its others follow. Default: counted from vpn.firstPort. */
+  port: whole(1, 65535, "a port").optional(),
+  /** Whether OpenVPN cuts packets that are too large for this line. Default false. */
+  fragment: yesOrNo.default(false),
+};
+
+/** The MTU inside the tunnels by hand, bytes: a field of `bond`. */
+export const innerMtuField = whole(576, 1500, "bytes").optional();
+
+/** Largest inner packet that travels over a line in one piece, bytes. */
+function wholeMtu({ encapsulation, mtu, fragment }: Line): number {
+  const lineMtu = mtu ?? encapsulations[encapsulation].mtu;
+  return innerMtu(encapsulation, lineMtu, tunnelOverhead + (fragment ? fragmentHeader : 0));
+}
+
+/**
+ * The MTU inside the tunnels, one for all since any packet may take any of them, and the largest TCP segment
+ * where packets of that MTU would be cut on the way (undefined where none are). Lines that cut packets
+ * don't bound it, OpenVPN's `fragment` or TCP, unless all do.
+ */
+export function planMtu({ bond, lines }: Pick<Site, "bond" | "lines">): {
+  mtu: number;
+  segment: number | undefined;
+} {
+  const datagrams = among(lines, ({ protocol }) => protocol === "udp");
+  const smallest = (some: Line[]) => Math.min(...some.map(wholeMtu));
+  const whole = smallest(datagrams);
+  const mtu = bond.mtu ?? smallest(among(datagrams, ({ fragment }) => !fragment));
+  // 40: IPv4's and TCP's headers.
+  return { mtu, segment: mtu > whole ? whole - 40 : undefined };
+}
+
+/** The lines of a kind, or all where there are none of it. */
+function among(lines: Line[], kind: (line: Line) => boolean): Line[] {
+  const some = lines.filter(kind);
+  return some.length > 0 ? some : lines;
+}
+
+/** What one line's tunnels can't be, and what the tunnels of several can't be together. */
+export function tunnelContradictions(lines: Raw[], vpn: Raw, bond: Raw): Mistake[] {
+  return [...ports(lines, vpn.firstPort ?? 1194), ...fragments(lines), ...sizes(lines, bond.mtu)];
+}
+
+/** Each tunnel's port on the server, by the same count as the plan's. */
+export function countPorts<Port>(lines: { port?: Port; tunnels: number }[], first: number) {
+  let number = 0;
+  return lines.map(({ port, tunnels }) =>
+    Array.from({ length: tunnels }, (_, nth) => {
+      const counted = first + number++;
+      return typeof port === "number" ? port + nth : counted;
+    }),
+  );
+}
+
+function ports(lines: Raw[], first: unknown): Mistake[] {
+  if (typeof first !== "number") return [];
+  const counted = lines.map(({ port, tunnels }) => ({
+    port,
+    tunnels: Number.isInteger(tunnels) && Number(tunnels) <= 8 ? Math.max(Number(tunnels), 1) : 1,
+  }));
+  const mistakes: Mistake[] = [];
+  const taken = new Map<number, number>();
+  countPorts(counted, first).forEach((numbers, index) => {
+    const own = typeof lines[index]!.port === "number";
+    const [path, value] = own ? [`lines[${index}].port`, lines[index]!.port] : ["vpn.firstPort", first];
+    const last = numbers.at(-1)!;
+    if (last > 65535 && !mistakes.some((mistake) => mistake.path === path)) {
+      const reason = `the tunnels would need ports up to ${last}`;
+      mistakes.push({ path, value, reason, mend: `Choose ${Number(value) - (last - 65535)} or less.` });
+    }
+    const clash = numbers.find((number) => taken.has(number));
+    if (clash !== undefined) {
+      const reason = `gives a tunnel of lines[${index}] the port ${clash}, which lines[${taken.get(clash)}] has already`;
+      mistakes.push({ path, value, reason, mend: "Choose another: each tunnel needs a port of its own." });
+    }
+    for (const number of numbers) taken.set(number, index);
+  });
+  return mistakes;
+}
+
+function fragments(lines: Raw[]): Mistake[] {
+  return lines.flatMap(({ protocol, fragment }, index) => {
+    if (protocol !== "tcp" || fragment !== true) return [];
+    const mend = "Take it out, or write `protocol: udp`.";
+    return [
+      { path: `lines[${index}].fragment`, value: true, reason: "TCP cuts its packets by itself", mend },
+    ];
+  });
+}
+
+/** An MTU by hand that doesn't fit a line which doesn't cut packets. */
+function sizes(lines: Raw[], mtu: unknown): Mistake[] {
+  if (typeof mtu !== "number") return [];
+  return lines.flatMap((line, index) => {
+    const usual = encapsulations[(line.encapsulation ?? "pppoe-llc") as keyof typeof encapsulations]?.mtu;
+    const passes = line.mtu ?? usual;
+    if (line.fragment === true || line.protocol === "tcp" || typeof passes !== "number") return [];
+    if (mtu + tunnelOverhead <= passes) return [];
+    const reason = `makes packets of ${mtu + tunnelOverhead} bytes, more than the ${passes} that lines[${index}] passes`;
+    const mend = `Write ${passes - tunnelOverhead} or less, take it out, or give lines[${index}] \`fragment: true\`.`;
+    return [{ path: "bond.mtu", value: mtu, reason, mend }];
+  });
+}

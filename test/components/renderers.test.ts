@@ -1,0 +1,57 @@
+import { expect, test } from "vitest";
+import { renderTunnel } from "../../components/adslLine/openvpn.ts";
+import { bondMode } from "../../components/bond/mode.ts";
+import { namesOf } from "../../components/names.ts";
+import { renderGateways } from "../../components/pi/gateways.ts";
+import { renderPiRoutes } from "../../components/pi/routes.ts";
+import { adviseCiphers, lookEnvironment } from "../../components/preflight/judge.ts";
+import { planSite } from "../../site/plan.ts";
+import { parseSite } from "../../site/schema.ts";
+import { exampleSite } from "../example.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+const planOf = (change: (site: any) => void) => planSite(parseSite(exampleSite(change)));
+
+test.each([
+  [{ mode: "balance-rr", arpMissed: 3 }],
+  [{ mode: "balance-xor" }],
+  [{ mode: "balance-xor", hashPolicy: "layer2+3" }],
+  [{ mode: "active-backup" }],
+])("the bond of %j", (bond) => {
+  expect(bondMode(planOf((s) => (s.bond = bond)).bond, "172.16.16.1")).toMatchSnapshot();
+});
+
+test("a tunnel with all that can be set by hand, at both ends", () => {
+  const plan = planOf((s) => {
+    s.bond = { mtu: 1500 };
+    s.vpn = {
+      bind: "203.0.113.11",
+      ciphers: ["CHACHA20-POLY1305", "AES-256-GCM"],
+      replayWindow: { packets: 1024, seconds: 30 },
+      verbosity: 4,
+    };
+    Object.assign(s.lines[0], { port: 5000, fragment: true });
+    Object.assign(s.lines[1], { protocol: "tcp" });
+  });
+  const texts = plan.lines.flatMap((line) =>
+    (["pi", "server"] as const).map(
+      (host) => `== ${host}\n${renderTunnel(host, line, line.tunnelPlans[0]!, plan, namesOf(plan))}`,
+    ),
+  );
+  expect(texts.join("\n")).toMatchSnapshot();
+});
+
+test("a line on an interface of its own keeps the LAN where it is", () => {
+  const plan = planOf((s) => Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth0.35" }));
+  expect(renderGateways(plan)).toMatchSnapshot();
+  expect(renderPiRoutes(plan)).toMatchSnapshot();
+  expect(lookEnvironment(plan, "pi", true).LINES).toBe("ovh,192.168.1.240,eth0,udp orange,dhcp,eth0.35,udp");
+});
+
+test("the order of ciphers is advised by the Pi's processor", () => {
+  const facts = (aes: string) => new Map([["aes", [aes]]]);
+  expect(adviseCiphers("AES-256-GCM", facts("no"))[0]).toContain("[CHACHA20-POLY1305, AES-256-GCM]");
+  expect(adviseCiphers("CHACHA20-POLY1305", facts("yes"))[0]).toContain("[AES-256-GCM");
+  expect(adviseCiphers("AES-256-GCM", facts("yes"))).toEqual([]);
+  expect(adviseCiphers("AES-256-GCM", new Map())).toEqual([]);
+});

@@ -1,0 +1,106 @@
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { externalAddress } from "../../lab/demo.ts";
+import { cut, down, exec, facts, reset, restore, up } from "../../lab/index.ts";
+import { openStack, type Stack } from "../../lab/stack.ts";
+import { eventually, must, mustUp, slavesSettle } from "./site.ts";
+
+/** The second box stands behind the Pi's second network card, at the first box's address, and gives it by DHCP. */
+const labFile = fileURLToPath(new URL("interfaces.json", import.meta.url));
+
+let stack: Stack;
+
+beforeAll(async () => {
+  await up({ site: labFile });
+  await reset();
+  stack = await openStack(await facts());
+});
+
+// Other scenarios want the usual site.
+afterAll(async () => {
+  await down();
+});
+
+/** ICMP redirects that the client gets while it sends through the Pi to what a box on its own LAN is the way to. */
+async function redirects(): Promise<number> {
+  const capture =
+    "timeout 6 tcpdump -l -n -i eth0 'icmp[icmptype] == icmp-redirect' 2>/dev/null | grep -c redirect";
+  const watch = exec("guest", `ip netns exec client ${capture}`, { timeoutSeconds: 30 });
+  await must("guest", "sleep 2");
+  await exec("client", "ping -n -i 0.5 -c 5 203.0.113.10", { timeoutSeconds: 20 });
+  return Number((await watch).stdout);
+}
+
+test("a plain Pi tells the LAN of a way round it", async () => {
+  await eventually("pi", "ip -4 route show default dev eth1 | grep -q 192.168.1.254", 30);
+  expect(await redirects()).toBeGreaterThan(0);
+});
+
+test("two boxes at one address, one of them by DHCP, make a bond", async () => {
+  await stack.configure((site) => {
+    site.lines[0].gateway = "192.168.1.254";
+    Object.assign(site.lines[1], { gateway: "dhcp", interface: "eth1" });
+  });
+  await mustUp(stack);
+  await slavesSettle(2, 60);
+  expect(await must("pi", "ip route show table 21001")).toContain("default via 192.168.1.254 dev eth0");
+  expect(await must("pi", "ip route show table 21002")).toContain("default via 192.168.1.254 dev eth1");
+  expect(await externalAddress()).toBe("203.0.113.10");
+});
+
+test("each tunnel leaves by its own line", async () => {
+  for (const [line, own, other] of [
+    ["ovh", 1194, 1195],
+    ["orange", 1195, 1194],
+  ] as const) {
+    const seen = await exec("guest", `ip netns exec ${line} timeout 5 tcpdump -l -n -i wan udp 2>/dev/null`);
+    expect(seen.stdout).toContain(`203.0.113.10.${own}`);
+    expect(seen.stdout).not.toContain(`203.0.113.10.${other}`);
+  }
+  await cut("orange");
+  await slavesSettle(1);
+  await restore("orange");
+  await slavesSettle(2, 60);
+});
+
+test("the LAN stays on its own interface, and filtering lets every line's packets in", async () => {
+  expect(await must("pi", "ip route get 192.168.1.10")).toContain("dev eth0");
+  const filters = await must(
+    "pi",
+    "cd /proc/sys/net/ipv4/conf; cat all/rp_filter eth0/rp_filter eth1/rp_filter",
+  );
+  expect(filters).toBe("1\n2\n2\n");
+});
+
+test("redirects are neither sent nor taken, on interfaces yet to come neither", async () => {
+  expect(await redirects()).toBe(0);
+  const conf = "cd /proc/sys/net/ipv4/conf; ip link add later type dummy";
+  const list = "all eth0 eth1 bond0 tap0 tap1 later";
+  const values = `for i in ${list}; do cat $i/send_redirects $i/accept_redirects; done; ip link del later`;
+  expect(await must("pi", `${conf}; ${values}`)).toBe("0\n".repeat(14));
+  const far = "for i in bond-dev tap0-dev tap1-dev; do cat $i/send_redirects $i/accept_redirects; done";
+  expect(await must("server", `cd /proc/sys/net/ipv4/conf; cat all/send_redirects; ${far}`)).toBe(
+    "0\n".repeat(7),
+  );
+});
+
+test("a line whose box goes to another address is followed, and a card pulled and put back is used again", async () => {
+  await must(
+    "guest",
+    "/lab/dhcp.sh orange 192.168.1.1 && ip -n orange address del 192.168.1.254/24 dev eth0",
+  );
+  await must("pi", "networkctl reconfigure eth1");
+  await eventually("pi", "ip route show table 21002 | grep -q 'default via 192.168.1.1 dev eth1'", 60);
+  await slavesSettle(2, 60);
+  // What the kernel drops together with the link comes back with it, on the LAN's card too.
+  await must("pi", "ip link set eth0 down; sleep 1; ip link set eth0 up");
+  await eventually("pi", "ip route show table 21001 | grep -q 'default via 192.168.1.254 dev eth0'", 30);
+  await slavesSettle(2, 60);
+});
+
+test("destroy brings the Pi's own settings back", async () => {
+  const { code, stdout, stderr } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
+  expect(code, stdout + stderr).toBe(0);
+  const values = "cd /proc/sys/net/ipv4/conf; cat eth1/rp_filter eth1/send_redirects default/send_redirects";
+  expect(await must("pi", values)).toBe("1\n1\n1\n");
+});

@@ -1,0 +1,135 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { externalAddress } from "../../lab/demo.ts";
+import { cut, exec, measure, restore } from "../../lab/index.ts";
+import type { Stack } from "../../lab/stack.ts";
+import { deployedSite, eventually, must, mustUp, slavesSettle } from "./site.ts";
+
+const far = "198.51.100.7";
+const ends = [
+  ["pi", "bond0", "tap"],
+  ["server", "bond-dev", "tap"],
+] as const;
+
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await deployedSite();
+});
+
+afterAll(async () => {
+  for (const line of ["ovh", "orange"]) await restore(line);
+});
+
+const bonding = (host: string, bond: string) => must(host, `cat /proc/net/bonding/${bond}`);
+
+/** Bytes that the server has sent through each of its taps. */
+async function sent(): Promise<number[]> {
+  const text = await must(
+    "server",
+    "cat /sys/class/net/tap0-dev/statistics/tx_bytes /sys/class/net/tap1-dev/statistics/tx_bytes",
+  );
+  return text.trim().split("\n").map(Number);
+}
+
+/** How many of the pings of a train are lost while something happens, 50 a second. */
+async function lostWhile(seconds: number, happening: () => Promise<unknown>): Promise<number> {
+  const count = seconds * 50;
+  const train = exec("client", `ping -n -q -i 0.02 -c ${count} ${far}`, { timeoutSeconds: seconds + 30 });
+  await must("guest", "sleep 1");
+  await happening();
+  const { stdout } = await train;
+  const received = Number(/(\d+) received/.exec(stdout)?.[1] ?? 0);
+  expect(received, stdout).toBeGreaterThan(0);
+  return count - received;
+}
+
+test("a preview shows a change of mode, and warns of a hash that uses one line only", async () => {
+  await stack.configure((site) => {
+    site.bond = { mode: "balance-xor", hashPolicy: "layer2" };
+  });
+  const { code, stdout, stderr } = await stack.pulumi(["preview", "--diff"]);
+  expect(code, stdout + stderr).toBe(0);
+  expect(stdout).toMatch(/-\s+ip link add bond0 type bond mode balance-rr arp_interval/);
+  expect(stdout).toMatch(
+    /\+\s+ip link add bond0 type bond mode balance-xor xmit_hash_policy layer2 arp_interval/,
+  );
+  expect(stdout + stderr).toMatch(/warning: bond\.hashPolicy is layer2: .*every packet takes the same line/);
+});
+
+test("from balance-rr to balance-xor layer3+4: connections spread over both lines", async () => {
+  await stack.configure((site) => {
+    site.bond = { mode: "balance-xor", arpMissed: 3 };
+  });
+  await mustUp(stack);
+  await slavesSettle(2);
+  for (const [host, bond] of ends) {
+    const text = await bonding(host, bond);
+    expect(text).toContain("Bonding Mode: load balancing (xor)");
+    expect(text).toContain("Transmit Hash Policy: layer3+4 (1)");
+    expect(text).toContain("ARP Missed Max: 3");
+  }
+  expect(await externalAddress()).toBe("203.0.113.10");
+  const before = await sent();
+  await measure({ via: "bond", direction: "down", bytes: 4_000_000, flows: 8 });
+  const shares = (await sent()).map((bytes, n) => bytes - before[n]!);
+  console.log(`bytes of 8 downloads over each line: ${shares.join(", ")}`);
+  for (const share of shares) expect(share).toBeGreaterThan(400_000);
+});
+
+test("in balance-xor a cut line is noticed, and used again", async () => {
+  await cut("orange");
+  await slavesSettle(1);
+  expect(await lostWhile(2, async () => {})).toBe(0);
+  await restore("orange");
+  await slavesSettle(2, 60);
+});
+
+test("from balance-xor to active-backup: the first line carries everything", async () => {
+  await stack.configure((site) => {
+    site.bond = { mode: "active-backup" };
+  });
+  await mustUp(stack);
+  await slavesSettle(2);
+  for (const [host, bond, tap] of ends) {
+    const text = await bonding(host, bond);
+    expect(text).toContain("Bonding Mode: fault-tolerance (active-backup)");
+    expect(text).toMatch(new RegExp(`Currently Active Slave: ${tap}0`));
+  }
+  expect(await externalAddress()).toBe("203.0.113.10");
+  const before = await sent();
+  await measure({ via: "bond", direction: "down", bytes: 2_000_000, flows: 4 });
+  const [first, second] = (await sent()).map((bytes, n) => bytes - before[n]!);
+  expect(first).toBeGreaterThan(2_000_000);
+  expect(second).toBeLessThan(10_000);
+});
+
+test("in active-backup a cut of the idle line is noticed, and costs nothing", async () => {
+  const lost = await lostWhile(10, async () => {
+    await cut("orange");
+    await slavesSettle(1);
+  });
+  expect(lost).toBe(0);
+  await restore("orange");
+  await slavesSettle(2, 60);
+});
+
+test("in active-backup a cut of the active line hands over to the other, and the first line is taken again", async () => {
+  const lost = await lostWhile(14, async () => {
+    await cut("ovh");
+    await slavesSettle(1);
+    for (const [host, bond, tap] of ends) {
+      expect(await bonding(host, bond)).toContain(`Currently Active Slave: ${tap}1`);
+    }
+  });
+  console.log(`traffic stood for ${(lost * 0.02).toFixed(1)} s`);
+  // The keepalive's 4 s, and what it takes to notice.
+  expect(lost * 0.02).toBeLessThan(6.5);
+  const again = await lostWhile(20, async () => {
+    await restore("ovh");
+    for (const [host, bond, tap] of ends) {
+      await eventually(host, `grep -q 'Currently Active Slave: ${tap}0' /proc/net/bonding/${bond}`, 60);
+    }
+  });
+  console.log(`pings lost while the first line was taken again: ${again}`);
+  expect(again * 0.02).toBeLessThan(1);
+});
