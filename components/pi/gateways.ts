@@ -18,10 +18,10 @@ set -u
 
 line() { # line NAME TABLE INTERFACE ADDRESS|dhcp
   box=$4
-  [ "$box" != ${byDhcp} ] || box=$(ip -4 route show default dev "$3" | sed -n 's/.* via \\([0-9.]*\\).*/\\1/p' | head -n 1)
+  [ "$box" != ${byDhcp} ] || box=$(ip -4 route show default dev "$3" 2>/dev/null | sed -n 's/.* via \\([0-9.]*\\).*/\\1/p' | head -n 1)
   # Until it is there the table is a dead end, and the line's packets take no other way.
   [ "$box" ] || return 0
-  ip -4 route show default table "$2" | grep -q "^default via $box dev $3 " && return 0
+  ip -4 route show default table "$2" 2>/dev/null | grep -q "^default via $box dev $3 " && return 0
   if ip route replace default via "$box" dev "$3" table "$2" 2>/dev/null; then
     echo "$1: by $box on $3"
   fi
