@@ -47,11 +47,12 @@ export function doubt(host: string, pinned: string, facts: Facts): string[] {
 
 /** look.sh's environment for one host. */
 export function lookEnvironment(plan: Plan, host: "pi" | "server", probe: boolean): Record<string, string> {
+  const probed = plan.lines.find(({ protocol }) => protocol === "udp") ?? plan.lines[0]!;
   return {
     SITE: plan.site,
     ROLE: host,
     BOND: plan[host].bond,
-    PORT: String(plan.tunnels[0]!.port),
+    PORT: String(probed.tunnelPlans[0]!.port),
     SERVER: plan.server.address,
     BIND: plan.vpn.bind ?? "",
     LINES: plan.lines

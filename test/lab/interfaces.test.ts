@@ -3,17 +3,22 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { cut, down, exec, facts, reset, restore, up } from "../../lab/index.ts";
 import { openStack, type Stack } from "../../lab/stack.ts";
-import { eventually, must, mustUp, slavesSettle } from "./site.ts";
+import { eventually, must, mustUp, slavesSettle, tracesOn } from "./site.ts";
 
 /** The second box stands behind the Pi's second network card, at the first box's address, and gives it by DHCP. */
 const labFile = fileURLToPath(new URL("interfaces.json", import.meta.url));
 
+const settings = `cd /proc/sys/net/ipv4/conf
+  grep . all/*_redirects default/*_redirects eth0/*_redirects eth1/*_redirects eth0/rp_filter eth1/rp_filter`;
+
 let stack: Stack;
+let before: string;
 
 beforeAll(async () => {
   await up({ site: labFile });
   await reset();
   stack = await openStack(await facts());
+  before = await must("pi", settings);
 });
 
 // Other scenarios want the usual site.
@@ -101,6 +106,6 @@ test("a line whose box goes to another address is followed, and a card pulled an
 test("destroy brings the Pi's own settings back", async () => {
   const { code, stdout, stderr } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
   expect(code, stdout + stderr).toBe(0);
-  const values = "cd /proc/sys/net/ipv4/conf; cat eth1/rp_filter eth1/send_redirects default/send_redirects";
-  expect(await must("pi", values)).toBe("1\n1\n1\n");
+  expect(await must("pi", settings)).toBe(before);
+  expect(await tracesOn("pi")).toBe("");
 });

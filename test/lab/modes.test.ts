@@ -58,7 +58,17 @@ test("a preview shows a change of mode, and warns of a hash that uses one line o
 
 test("from balance-rr to balance-xor layer3+4: connections spread over both lines", async () => {
   await stack.configure((site) => {
-    site.bond = { mode: "balance-xor", arpMissed: 3 };
+    site.bond = { mode: "balance-xor", arpMissed: 3, mtu: 1500 };
+    // The tunnels' own fields are changed along with it: an `up` costs minutes here.
+    site.vpn = {
+      bind: site.server.address,
+      ciphers: ["CHACHA20-POLY1305", "AES-256-GCM"],
+      txqueuelen: 500,
+      replayWindow: { packets: 1024, seconds: 30 },
+      verbosity: 4,
+    };
+    Object.assign(site.lines[0], { port: 5001, fragment: true });
+    Object.assign(site.lines[1], { protocol: "tcp", port: 443 });
   });
   await mustUp(stack);
   await slavesSettle(2);
@@ -76,7 +86,44 @@ test("from balance-rr to balance-xor layer3+4: connections spread over both line
   for (const share of shares) expect(share).toBeGreaterThan(400_000);
 });
 
-test("in balance-xor a cut line is noticed, and used again", async () => {
+test("every field of the tunnels reaches what it is for", async () => {
+  expect(await must("server", "ss -Hlun")).toMatch(/ 203\.0\.113\.10:5001 /);
+  expect(await must("server", "ss -Htn state established 'sport = :443'")).toContain("203.0.113.10:443");
+  expect(await must("server", "ss -Hlun 'sport = :1194'; ss -Hlun 'sport = :1195'")).toBe("");
+  const queues = "cat /sys/class/net/tap0/tx_queue_len /sys/class/net/tap1/tx_queue_len";
+  expect(await must("pi", queues)).toBe("500\n500\n");
+  const log = await must(
+    "pi",
+    "journalctl -q -o cat -u adsl-dev-tunnel@ovh.service | grep -E 'replay_|cipher' | tail -n 30",
+  );
+  expect(log).toContain("Data Channel: cipher 'CHACHA20-POLY1305'");
+  expect(log).toMatch(/replay_window = 1024/);
+  expect(log).toMatch(/replay_time = 30/);
+  expect(await must("pi", "cat /run/adsl-dev-tunnel-ovh/status")).toContain("OpenVPN STATISTICS");
+});
+
+test("packets of the whole MTU pass, cut by OpenVPN where a line needs it, and TCP's are never cut", async () => {
+  const capture = (place: string, device: string, filter: string) =>
+    exec("guest", `ip netns exec ${place} timeout 15 tcpdump -l -n -i ${device} '${filter}' 2>/dev/null`, {
+      timeoutSeconds: 60,
+    });
+  // On the line: whatever is larger than it passes (14 bytes of Ethernet more), or cut by IP; and what is rather large.
+  const wrong = capture("ovh", "wan", "udp and (greater 1507 or ip[6:2] & 0x3fff != 0)");
+  const large = capture("ovh", "wan", "udp and greater 600");
+  const openings = capture("far", "eth0", "tcp[tcpflags] & tcp-syn != 0");
+  await must("guest", "sleep 2");
+  // Eight of them, since the hash of each gives it one line or the other.
+  const train = `for i in 1 2 3 4 5 6 7 8; do ping -n -q -M do -s 1472 -i 0.1 -c 3 ${far}; done`;
+  expect((await must("client", train)).match(/ 0% packet loss/g)?.length).toBe(8);
+  await measure({ via: "bond", direction: "down", bytes: 100_000 });
+  expect((await wrong).stdout).toBe("");
+  expect((await large).stdout).toMatch(/ IP /);
+  const sizes = [...(await openings).stdout.matchAll(/> 198\.51\.100\.7\.80: .*mss (\d+)/g)];
+  // 1492 less 66 of the tunnel, 4 of fragment, 40 of IPv4 and TCP.
+  expect(sizes.map(([, size]) => size)).toContain("1382");
+});
+
+test("in balance-xor a cut line is noticed and used again, by a tunnel over TCP too", async () => {
   await cut("orange");
   await slavesSettle(1);
   expect(await lostWhile(2, async () => {})).toBe(0);

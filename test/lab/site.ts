@@ -82,6 +82,7 @@ export async function tracesOn(host: string): Promise<string> {
 export async function sysctlsOn(host: string): Promise<string> {
   return must(
     host,
-    "cd /proc/sys/net/ipv4; grep . ip_forward conf/all/send_redirects conf/eth0/send_redirects conf/eth0/accept_redirects",
+    `cd /proc/sys/net/ipv4
+     grep . ip_forward conf/all/*_redirects conf/default/*_redirects conf/eth0/*_redirects conf/eth0/rp_filter`,
   );
 }
