@@ -1,4 +1,5 @@
 import type { Names } from "./names.ts";
+import { renderStateScript } from "./script.ts";
 
 /** The chains' rules for one host, in nftables' words. */
 export interface FirewallRules {
@@ -29,4 +30,16 @@ ${text.join("\n\n")}
  */
 export function clampSegments(bond: string, segment: number | undefined): string {
   return `oifname "${bond}" tcp flags syn / syn,rst tcp option maxseg size set ${segment ?? "rt mtu"}`;
+}
+
+/** The script that loads the ruleset, and that can tell what of it is gone; counters and sets' elements come and go. */
+export function renderFirewallScript(names: Names): string {
+  const table = `inet ${names.nftTable}`;
+  return renderStateScript({
+    about: "The firewall table of our own.",
+    kept: names.picture("firewall"),
+    set: [`nft -f ${names.firewallRules}`],
+    unset: [`nft delete table ${table} 2>/dev/null || true`],
+    show: [`nft -s -t list table ${table} 2>/dev/null | sed "s/^[[:space:]]*//; /^}/d"`],
+  });
 }

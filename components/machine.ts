@@ -2,16 +2,17 @@ import * as pulumi from "@pulumi/pulumi";
 import { type StagedFile, stageFile } from "../host/file.ts";
 import { Host } from "../host/host.ts";
 import type { Plan } from "../site/plan.ts";
-import { type FirewallRules, renderFirewall } from "./firewall.ts";
+import { type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
 import { type Names, namesOf } from "./names.ts";
 import { oneshotUnit } from "./oneshot.ts";
+import { type Routes, renderRoutesScript } from "./routes.ts";
 
 /** What both ends need of the distribution: the tunnels, the firewall, the offloads, the keys, the check. */
 const packages = ["openvpn", "nftables", "ethtool", "openssl", "iputils-ping", "procps"];
 
 /** What tells the Pi from the server: the texts of the files that differ. */
 export interface MachineTexts {
-  routes: string;
+  routes: Routes;
   firewall: FirewallRules;
   check: string;
   sysctl: Record<string, string | number>;
@@ -54,7 +55,7 @@ export class Machine extends pulumi.ComponentResource {
     this.ready = [program, installed];
     const taps = `tap*${end.host === "server" ? `-${site}` : ""}`;
     this.stage(this, [
-      { path: names.routesScript, text: texts.routes, mode: "0755" },
+      { path: names.routesScript, text: renderRoutesScript(names, texts.routes), mode: "0755" },
       {
         path: names.routesUnit.path,
         text: oneshotUnit({
@@ -66,12 +67,13 @@ export class Machine extends pulumi.ComponentResource {
         }),
       },
       { path: names.firewallRules, text: renderFirewall(names, texts.firewall) },
+      { path: names.firewallScript, text: renderFirewallScript(names), mode: "0755" },
       {
         path: names.firewallUnit.path,
         text: oneshotUnit({
           description: `firewall of site ${site}`,
-          start: `/usr/sbin/nft -f ${names.firewallRules}`,
-          stop: `/usr/sbin/nft delete table inet ${names.nftTable}`,
+          start: `${names.firewallScript} up`,
+          stop: `${names.firewallScript} down`,
           // A distribution's own ruleset begins with a flush of everything: ours comes after it.
           after: ["nftables.service"],
         }),

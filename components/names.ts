@@ -16,6 +16,9 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     routesScript: `${folder}/routes`,
     gatewaysScript: `${folder}/gateways`,
     firewallRules: `${folder}/firewall.nft`,
+    firewallScript: `${folder}/firewall`,
+    /** Where a script keeps the picture of what it has set, while it stands. */
+    picture: (what: string) => `/run/adsl-${site}-${what}.picture`,
     check: `${folder}/check`,
     tunnel: (tunnel: string) => `${folder}/tunnel-${tunnel}.conf`,
     peer: (line: string) => `${folder}/peer-${line}.conf`,

@@ -3,7 +3,7 @@ import { Activation, type Side } from "../../host/activation.ts";
 import type { Plan } from "../../site/plan.ts";
 import { renderTunnelTemplate } from "../adslLine/openvpn.ts";
 import type { Machine } from "../machine.ts";
-import { namesOf } from "../names.ts";
+import { type Names, namesOf } from "../names.ts";
 import { oneshotUnit } from "../oneshot.ts";
 import { renderBondScript } from "./script.ts";
 
@@ -56,11 +56,15 @@ export class Bond extends pulumi.ComponentResource {
 
 function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
   const names = namesOf(plan);
-  const oneshots = [
-    { unit: names.firewallUnit, reads: names.firewallRules },
-    { unit: names.bondUnit, reads: names.bondScript },
-    { unit: names.routesUnit, reads: names.routesScript },
-    ...staged.units,
+  const oneshots: { unit: Names["bondUnit"]; reads: string[]; state?: string }[] = [
+    {
+      unit: names.firewallUnit,
+      reads: [names.firewallScript, names.firewallRules],
+      state: names.firewallScript,
+    },
+    { unit: names.bondUnit, reads: [names.bondScript] },
+    { unit: names.routesUnit, reads: [names.routesScript], state: names.routesScript },
+    ...staged.units.map(({ unit, reads }) => ({ unit, reads: [reads] })),
   ];
   const tunnels = plan.lines.flatMap((line) =>
     line.tunnelPlans.map((tunnel) => ({
@@ -73,7 +77,11 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
     content: {
       files: staged.files,
       units: [
-        ...oneshots.map(({ unit, reads }) => ({ name: unit.name, reads: [unit.path, reads] })),
+        ...oneshots.map(({ unit, reads, state }) => ({
+          name: unit.name,
+          reads: [unit.path, ...reads],
+          state,
+        })),
         ...tunnels,
       ],
       listeners: [

@@ -5,14 +5,14 @@ import { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
 import { piFirewall } from "./firewall.ts";
 import { gatewaysUnitText, renderGateways } from "./gateways.ts";
-import { renderPiRoutes } from "./routes.ts";
+import { piRoutes } from "./routes.ts";
 
 /** The small Linux router at home: it chooses each tunnel's box, and is the LAN's gateway. */
 export class Pi extends Machine {
   constructor(plan: Plan, options?: pulumi.ComponentResourceOptions) {
     const { pi } = plan;
     const texts = {
-      routes: renderPiRoutes(plan),
+      routes: piRoutes(plan),
       firewall: piFirewall(plan),
       check: renderCheck(
         pi,

@@ -1,5 +1,5 @@
 import type { Plan } from "../../site/plan.ts";
-import { renderRoutesScript } from "../routes.ts";
+import type { Routes } from "../routes.ts";
 
 /** In which order the Pi asks our rules, all ahead of the system's own for main (32766). */
 const preference = { tunnels: 1000, lan: 1050, server: 1100, specific: 1200, bond: 1300 };
@@ -8,40 +8,42 @@ const preference = { tunnels: 1000, lan: 1050, server: 1100, specific: 1200, bon
 const lanTable = 20999;
 
 /**
- * The script that sets the Pi's rules and tables, and takes them away. In this order: a tunnel's own packets
- * leave by its box or not at all; the server's own address is reached outside the bond; whatever main knows
- * better than a default route stays as it is; the rest goes through the bond. The network manager's default
- * route in main is never touched: it is the way out when the bond has no live slave.
+ * The Pi's rules and tables. In this order: a tunnel's own packets leave by its box or not at all; the
+ * server's own address is reached outside the bond; whatever main knows better than a default route stays as
+ * it is; the rest goes through the bond. The network manager's default route in main is never touched: it is
+ * the way out when the bond has no live slave.
  */
-export function renderPiRoutes({ lines, server, pi, bondTable }: Plan): string {
+export function piRoutes({ lines, server, pi, bondTable }: Plan): Routes {
   const lan = lanFirst(lines, pi);
-  const rules = [
-    ...lines.map(({ mark, table }) => `pref ${preference.tunnels} fwmark ${mark} lookup ${table}`),
-    ...lan.rules,
-    `pref ${preference.server} to ${server.address} lookup main`,
-    // Where main has no default route, as in a set-up that leaves it to the bond: by the first line's box.
-    `pref ${preference.server + 1} to ${server.address} lookup ${lines[0]!.table}`,
-    `pref ${preference.specific} lookup main suppress_prefixlength 0`,
-    `pref ${preference.bond} lookup ${bondTable}`,
-  ];
-  const routes = [
-    "# A line's packets leave by its box, whose route gateways.service sets and keeps, or not at all.",
-    ...lines.map(({ table }) => `ip route replace unreachable default metric 4096 table ${table}`),
-    ...lan.routes,
-    `ip route replace default via ${pi.peerAddress} dev ${pi.bond} table ${bondTable}`,
-  ];
-  return renderRoutesScript(rules, routes, [...lines.map(({ table }) => table), ...lan.tables, bondTable]);
+  return {
+    rules: [
+      ...lines.map(({ mark, table }) => ({ pref: preference.tunnels, selector: `fwmark ${mark}`, table })),
+      ...lan.rules,
+      { pref: preference.server, selector: `to ${server.address}`, table: "main" },
+      // Where main has no default route, as in a set-up that leaves it to the bond: by the first line's box.
+      { pref: preference.server + 1, selector: `to ${server.address}`, table: lines[0]!.table },
+      { pref: preference.specific, table: "main", options: "suppress_prefixlength 0" },
+      { pref: preference.bond, table: bondTable },
+    ],
+    routes: [
+      "# A line's packets leave by its box, whose route gateways.service sets and keeps, or not at all.",
+      ...lines.map(({ table }) => `unreachable default metric 4096 table ${table}`),
+      ...lan.routes,
+      `default via ${pi.peerAddress} dev ${pi.bond} table ${bondTable}`,
+    ],
+    tables: [...lines.map(({ table }) => table), ...lan.tables, bondTable],
+  };
 }
 
 /**
  * Keeps the LAN's addresses on the LAN. A box on an interface of its own may well use the same network, as
  * most boxes are delivered, and main then holds that network twice.
  */
-function lanFirst(lines: Plan["lines"], { lan, interface: device, address }: Plan["pi"]) {
+function lanFirst(lines: Plan["lines"], { lan, interface: device, address }: Plan["pi"]): Routes {
   if (lines.every((line) => line.interface === device)) return { rules: [], routes: [], tables: [] };
   return {
-    rules: [`pref ${preference.lan} to ${lan} lookup ${lanTable}`],
-    routes: [`ip route replace ${lan} dev ${device} src ${address} table ${lanTable}`],
+    rules: [{ pref: preference.lan, selector: `to ${lan}`, table: lanTable }],
+    routes: [`${lan} dev ${device} src ${address} table ${lanTable}`],
     tables: [lanTable],
   };
 }

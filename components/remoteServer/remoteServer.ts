@@ -3,13 +3,13 @@ import type { Plan } from "../../site/plan.ts";
 import { renderCheck } from "../bond/script.ts";
 import { Machine } from "../machine.ts";
 import { serverFirewall } from "./firewall.ts";
-import { renderServerRoutes } from "./routes.ts";
+import { serverRoutes } from "./routes.ts";
 
 /** The rented machine with the good connection: all of the site's traffic leaves under its address. */
 export class RemoteServer extends Machine {
   constructor(plan: Plan, options?: pulumi.ComponentResourceOptions) {
     const texts = {
-      routes: renderServerRoutes(plan),
+      routes: serverRoutes(plan),
       firewall: serverFirewall(plan),
       check: renderCheck(
         plan.server,

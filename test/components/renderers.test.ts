@@ -3,8 +3,9 @@ import { renderTunnel } from "../../components/adslLine/openvpn.ts";
 import { bondMode } from "../../components/bond/mode.ts";
 import { namesOf } from "../../components/names.ts";
 import { renderGateways } from "../../components/pi/gateways.ts";
-import { renderPiRoutes } from "../../components/pi/routes.ts";
+import { piRoutes } from "../../components/pi/routes.ts";
 import { adviseCiphers, lookEnvironment } from "../../components/preflight/judge.ts";
+import { renderRoutesScript } from "../../components/routes.ts";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
@@ -44,7 +45,7 @@ test("a tunnel with all that can be set by hand, at both ends", () => {
 test("a line on an interface of its own keeps the LAN where it is", () => {
   const plan = planOf((s) => Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth0.35" }));
   expect(renderGateways(plan)).toMatchSnapshot();
-  expect(renderPiRoutes(plan)).toMatchSnapshot();
+  expect(renderRoutesScript(namesOf(plan), piRoutes(plan))).toMatchSnapshot();
   expect(lookEnvironment(plan, "pi", true).LINES).toBe("ovh,192.168.1.240,eth0,udp orange,dhcp,eth0.35,udp");
 });
 

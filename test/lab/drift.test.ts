@@ -1,0 +1,41 @@
+import { beforeAll, expect, test } from "vitest";
+import type { Stack } from "../../lab/stack.ts";
+import { deployedSite, must, mustUp, slavesSettle } from "./site.ts";
+
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await deployedSite();
+});
+
+test("a preview names what was changed by hand on either host", async () => {
+  await must("server", "echo 'verb 9' >>/etc/adsl-bonding/dev/tunnel-ovh.conf");
+  await must("server", "systemctl -q disable adsl-dev-firewall.service");
+  await must("server", "ip rule del pref 1200");
+  await must("pi", "ip rule del pref 1300 && ip route del default table 21000");
+  await must("pi", "nft delete chain inet adsl_bonding_dev forward");
+  const { code, stdout, stderr } = await stack.pulumi(["preview", "--diff"]);
+  expect(code, stdout + stderr).toBe(0);
+  for (const named of [
+    "/etc/adsl-bonding/dev/tunnel-ovh.conf was edited",
+    "adsl-dev-firewall.service is not enabled",
+    /adsl-dev-routes\.service: rule from all to 192\.168\.1\.0\/24 lookup 2119\d is gone/,
+    "adsl-dev-routes.service: rule from all lookup 21000 is gone",
+    /adsl-dev-routes\.service: route default via 172\.16\.16\.1 dev bond0 .*is gone/,
+    /adsl-dev-firewall\.service: chain forward .*is gone/,
+  ]) {
+    expect(stdout).toMatch(named);
+  }
+});
+
+test("up mends it, and a further up changes nothing", async () => {
+  await mustUp(stack);
+  await slavesSettle(2, 60);
+  await must("server", "! grep 'verb 9' /etc/adsl-bonding/dev/tunnel-ovh.conf");
+  await must("server", "systemctl -q is-enabled adsl-dev-firewall.service");
+  expect(await must("server", "ip rule")).toContain("to 192.168.1.0/24");
+  expect(await must("pi", "ip rule")).toContain("lookup 21000");
+  expect(await must("pi", "ip route show table 21000")).toContain("default via 172.16.16.1 dev bond0");
+  expect(await must("pi", "nft list chain inet adsl_bonding_dev forward")).toContain("maxseg");
+  expect(await mustUp(stack)).not.toMatch(/\d+ (created|updated|deleted|changes)/);
+});
