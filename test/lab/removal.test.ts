@@ -1,0 +1,45 @@
+import { beforeAll, expect, test } from "vitest";
+import { kill } from "../../lab/index.ts";
+import type { Stack } from "../../lab/stack.ts";
+import { deployedSite, must, mustUp, slavesSettle, tracesOn } from "./site.ts";
+
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await deployedSite();
+});
+
+test("a line taken out of the config leaves nothing on either host", async () => {
+  await stack.configure((site) => {
+    site.lines.pop();
+  });
+  await mustUp(stack);
+  await slavesSettle(1);
+  for (const host of ["pi", "server"]) {
+    expect(await must(host, "find / -xdev -path /proc -prune -o -name '*orange*' -print")).toBe("");
+    expect(await must(host, "ip -o link show type tun | wc -l")).toBe("1\n");
+    expect(await must(host, "systemctl list-units --all --plain --no-legend '*orange*'")).toBe("");
+  }
+  expect(await must("pi", "ip rule; ip route show table all")).not.toMatch(/21002|0xad02/);
+});
+
+test("with the server dead, destroy cleans the Pi, ends with an error, and the server can be forgotten", async () => {
+  await kill("server");
+  const began = Date.now();
+  const { code, stdout } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
+  const seconds = (Date.now() - began) / 1000;
+  expect(code).not.toBe(0);
+  expect(stdout).toMatch(/server program/);
+  // Real seconds, for they are Pulumi's own: a few tries of a dead host, and the Pi's removal meanwhile.
+  expect(seconds).toBeLessThan(180);
+  expect(await tracesOn("pi")).toBe("");
+
+  // As docs/how-to.md says.
+  const state = JSON.parse((await stack.pulumi(["stack", "export"])).stdout);
+  const urns: string[] = state.deployment.resources.map(({ urn }: { urn: string }) => urn);
+  const left = urns.filter((urn) => urn.includes("command:remote:Command"));
+  expect(left).toHaveLength(1);
+  expect((await stack.pulumi(["state", "delete", left[0]!, "--target-dependents", "--yes"])).code).toBe(0);
+  const again = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
+  expect(again.code, again.stdout + again.stderr).toBe(0);
+});
