@@ -1,5 +1,7 @@
 import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
+import { costsTwice } from "./cost.ts";
 import type { Mistake } from "./mistake.ts";
+import { halfLogin } from "./ovh.ts";
 import { asRecord, type Raw } from "./raw.ts";
 
 /**
@@ -23,6 +25,8 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...ports(lines, asRecord(site.vpn)),
     ...bondInterface(lines, pi, bond.interface),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
+    ...halfLogin(server),
+    ...costsTwice(asRecord(site.costs)),
   ];
 }
 

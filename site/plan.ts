@@ -1,4 +1,5 @@
 import { nthAddress, parseCidr } from "./address.ts";
+import { type MonthlyCost, monthlyCost } from "./cost.ts";
 import { encapsulations, innerMtu } from "./mtu.ts";
 import type { Line, Site, Ssh } from "./schema.ts";
 
@@ -51,6 +52,10 @@ export interface Plan {
   /** Routing table on the server for the site's LAN: by the site's first port, which no other site has. */
   serverTable: number;
   confirmWithin: number;
+  /** Where the server is looked up at OVH; undefined: nowhere. */
+  ovh?: { serviceName: string; endpoint: string };
+  /** What the site costs a month; undefined when its config has no prices. */
+  cost?: MonthlyCost;
 }
 
 /** Marks and tables of our own start here: far from what people and distributions number by hand. */
@@ -101,6 +106,8 @@ export function planSite(site: Site): Plan {
     // Well above the system's own tables: 254 is main.
     serverTable: 20000 + site.vpn.firstPort,
     confirmWithin: site.activation.confirmWithin,
+    ovh: site.server.ovh && { serviceName: site.server.ovh.serviceName, endpoint: site.server.ovh.endpoint },
+    cost: monthlyCost(site),
   };
 }
 

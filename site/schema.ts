@@ -1,8 +1,10 @@
 import { z } from "zod";
 import { findContradictions } from "./contradictions.ts";
+import { costs, price } from "./cost.ts";
 import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
+import { ovh } from "./ovh.ts";
 
 const login = {
   /** Address or name that SSH connects to. Default: the host's own address. */
@@ -44,6 +46,8 @@ const line = z.strictObject({
   mtu: whole(576, 1500, "bytes").optional(),
   /** Tunnels over this line: more of them give it a greater share of the bond's packets. Default 1. */
   tunnels: whole(1, 8, "tunnels").default(1),
+  /** What it costs a month, in costs.currency. */
+  price: price.optional(),
 });
 
 const schema = z.strictObject({
@@ -53,6 +57,10 @@ const schema = z.strictObject({
     /** Public IPv4 address of the server. */
     address,
     ssh,
+    /** Where it is to be looked up at OVH, read-only: see ovh.ts. Default: nowhere. */
+    ovh: ovh.optional(),
+    /** What it costs a month, in costs.currency. */
+    price: price.optional(),
   }),
   pi: z.strictObject({
     /** The Pi's address with its LAN's prefix, such as 192.168.1.252/24. */
@@ -92,6 +100,8 @@ const schema = z.strictObject({
       confirmWithin: whole(30, 900, "seconds").default(90),
     })
     .prefault({}),
+  /** The prices that no line and no server has: see cost.ts. */
+  costs: costs.prefault({}),
 });
 
 /** A site's config with every default filled in and rates in kbit/s. */
