@@ -2,6 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { AdslLine } from "./components/adslLine/adslLine.ts";
 import { Bond } from "./components/bond/bond.ts";
 import { guardStack } from "./components/guard.ts";
+import { Lan } from "./components/lan/lan.ts";
 import { lookUpServer } from "./components/ovh/lookUp.ts";
 import { Pi } from "./components/pi/pi.ts";
 import { inspectHosts } from "./components/preflight/preflight.ts";
@@ -21,6 +22,7 @@ const server = new RemoteServer(plan);
 const pi = new Pi(plan);
 const ends = { pi, server };
 for (const line of plan.lines) new AdslLine(line, plan, ends);
+if (plan.lan) new Lan(plan.lan, plan, pi);
 const bond = new Bond(plan, ends, drift);
 
 /** The id of what both hosts run, as `sudo adsl-bonding-SITE` on each shows it too. */

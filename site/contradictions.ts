@@ -1,5 +1,6 @@
 import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
 import { costsTwice } from "./cost.ts";
+import { lanMistakes } from "./lan.ts";
 import type { Mistake } from "./mistake.ts";
 import { halfLogin } from "./ovh.ts";
 import { asRecord, type Raw } from "./raw.ts";
@@ -26,6 +27,7 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...bondInterface(lines, pi, bond.interface),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
     ...halfLogin(server),
+    ...lanMistakes(site.lan, lan, lines),
     ...costsTwice(asRecord(site.costs)),
   ];
 }

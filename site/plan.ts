@@ -1,5 +1,6 @@
 import { nthAddress, parseCidr } from "./address.ts";
 import { type MonthlyCost, monthlyCost } from "./cost.ts";
+import { type PlannedLan, planLan } from "./lan.ts";
 import { encapsulations, innerMtu } from "./mtu.ts";
 import type { Line, Site, Ssh } from "./schema.ts";
 
@@ -54,6 +55,8 @@ export interface Plan {
   confirmWithin: number;
   /** Where the server is looked up at OVH; undefined: nowhere. */
   ovh?: { serviceName: string; endpoint: string };
+  /** What the Pi serves on the LAN; undefined: nothing. */
+  lan?: PlannedLan;
   /** What the site costs a month; undefined when its config has no prices. */
   cost?: MonthlyCost;
 }
@@ -107,6 +110,7 @@ export function planSite(site: Site): Plan {
     serverTable: 20000 + site.vpn.firstPort,
     confirmWithin: site.activation.confirmWithin,
     ovh: site.server.ovh && { serviceName: site.server.ovh.serviceName, endpoint: site.server.ovh.endpoint },
+    lan: site.lan && planLan(site.lan),
     cost: monthlyCost(site),
   };
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import { findContradictions } from "./contradictions.ts";
 import { costs, price } from "./cost.ts";
 import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
+import { lan } from "./lan.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
 import { ovh } from "./ovh.ts";
@@ -100,6 +101,8 @@ const schema = z.strictObject({
       confirmWithin: whole(30, 900, "seconds").default(90),
     })
     .prefault({}),
+  /** What the Pi serves on its LAN: see lan.ts. Default: nothing. */
+  lan: lan.optional(),
   /** The prices that no line and no server has: see cost.ts. */
   costs: costs.prefault({}),
 });

@@ -12,6 +12,7 @@ import { makeReport, type Report, statusEnvironment } from "./report.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
+const offers = readFileSync(new URL("../components/lan/offers.sh", import.meta.url), "utf8");
 
 /** The pause between two looks at the hosts, milliseconds: a look itself takes two seconds or more. */
 const rest = 1000;
@@ -23,7 +24,8 @@ async function look(plan: Plan): Promise<Report> {
   const [pi, server] = await Promise.all(
     (["pi", "server"] as const).map((host) => {
       const { address, ssh } = plan[host];
-      return inspect({ host, address, ssh, script, environment: statusEnvironment(plan, host) });
+      const wanted = host === "pi" && plan.lan?.dhcp ? offers + script : script;
+      return inspect({ host, address, ssh, script: wanted, environment: statusEnvironment(plan, host) });
     }),
   );
   return makeReport(plan, pi!, server!);

@@ -1,3 +1,4 @@
+import { warnOfOffers } from "../components/lan/offers.ts";
 import type { Observation } from "../host/inspect.ts";
 import type { End, Plan } from "../site/plan.ts";
 
@@ -64,6 +65,8 @@ export function statusEnvironment(plan: Plan, host: "pi" | "server"): Record<str
     PEER: peerAddress,
     TAPS: taps.join(" "),
     INTERFACE: host === "pi" ? plan.pi.interface : "",
+    LAN: plan.pi.interface,
+    OWN: plan.pi.address,
   };
 }
 
@@ -189,6 +192,7 @@ function warningsOf(plan: Plan, seen: Observation): string[] {
       (id) => `generation ${id} is not confirmed, and undoes itself`,
     ),
     ...labelled(said(seen, "last undone"), (text) => `a generation was undone: ${text}`),
+    ...warnOfOffers(seen.facts),
     ...all(seen, "router").map(
       (router) =>
         `the router ${router} offers IPv6 to the LAN of ${plan.pi.interface}: machines that take it go round the bond; see docs/how-to.md`,

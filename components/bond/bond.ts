@@ -70,6 +70,10 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
       reads: [names.tunnelTemplate.path, names.tunnel(tunnel.name), names.peer(line.name)],
     })),
   );
+  const dnsmasq = {
+    name: names.dnsmasqUnit.name,
+    reads: [names.dnsmasqUnit.path, names.dnsmasq],
+  };
   return {
     host,
     content: {
@@ -77,6 +81,7 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
       units: [
         ...oneshots.map(({ unit, reads }) => ({ name: unit.name, reads: [unit.path, reads] })),
         ...tunnels,
+        ...(plan.lan && host.name === "pi" ? [dnsmasq] : []),
       ],
       listeners: [
         { unit: "systemd-networkd.service", action: "restart", reads: names.networkd },

@@ -18,6 +18,8 @@ export class Pi extends Machine {
 way="and traffic leaves through ${pi.bond}"`,
       ),
       sysctl: piSysctl(plan),
+      // Not "dnsmasq": that one starts a service of its own.
+      packages: plan.lan ? ["dnsmasq-base"] : [],
     };
     super("adsl-bonding:components:Pi", pi, plan, texts, options);
   }

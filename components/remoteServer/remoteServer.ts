@@ -18,6 +18,7 @@ export class RemoteServer extends Machine {
 way="and the site is seen under $(ip -4 route get 192.0.2.1 | sed -nE 's/.* src ([0-9.]+).*/\\1/p')"`,
       ),
       sysctl: { "net.ipv4.ip_forward": 1 },
+      packages: [],
     };
     super("adsl-bonding:components:RemoteServer", plan.server, plan, texts, options);
   }
