@@ -4,6 +4,7 @@ import { judgeServer, lookUpServer } from "../../components/ovh/lookUp.ts";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
+import { declare } from "./declare.ts";
 
 // Proved with Pulumi's mocks alone: OVH's plugin is not run here, nor is OVH asked.
 
@@ -37,6 +38,7 @@ beforeEach(async () => {
 });
 
 afterEach(() => {
+  vi.unstubAllEnvs();
   vi.doUnmock("@ovhcloud/pulumi-ovh");
   vi.resetModules();
 });
@@ -108,6 +110,31 @@ test("a server that is off, or blocked, is doubted", () => {
   );
   expect(problem).toBeUndefined();
   expect(doubts).toHaveLength(2);
+});
+
+test("the program asks before it declares anything, and has the answer as an output", async () => {
+  vi.stubEnv("OVH_ACCESS_TOKEN", "a token");
+  const asks = (address: string) =>
+    declare(
+      (site) => {
+        site.server.address = address;
+        site.server.ovh = { serviceName };
+      },
+      { answer },
+    );
+  const { outputs, commands } = await asks("203.0.113.10");
+  expect(outputs.ovh).toMatchObject({ state: "ok", dataCentre: "rbx3" });
+  expect(commands.length).toBeGreaterThan(40);
+  await expect(asks("203.0.113.11")).rejects.toThrow(/nothing was touched/);
+});
+
+test("the program refuses a login that is not encrypted, and takes one that is", async () => {
+  const asks = () => declare((site) => (site.server.ovh = { serviceName, ...login }), { answer });
+  await expect(asks()).rejects.toThrow(/config set --secret/);
+  vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", '["adsl-bonding:site"]');
+  const { components, commands } = await asks();
+  expect(components).toContainEqual({ type: "pulumi:providers:ovh", name: "ovh" });
+  expect(JSON.stringify(commands)).not.toMatch(/app-key|app-secret|consumer-key/);
 });
 
 test("without server.ovh OVH's package is not even loaded", async () => {
