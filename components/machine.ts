@@ -8,7 +8,7 @@ import { oneshotUnit } from "./oneshot.ts";
 import { type Routes, renderRoutesScript } from "./routes.ts";
 
 /** What both ends need of the distribution: the tunnels, the firewall, the offloads, the keys, the check. */
-const packages = ["openvpn", "nftables", "ethtool", "openssl", "iputils-ping", "procps"];
+const commonPackages = ["openvpn", "nftables", "ethtool", "openssl", "iputils-ping", "procps"];
 
 /** What tells the Pi from the server: the texts of the files that differ. */
 export interface MachineTexts {
@@ -16,6 +16,8 @@ export interface MachineTexts {
   firewall: FirewallRules;
   check: string;
   sysctl: Record<string, string | number>;
+  /** What it needs of the distribution beyond what both ends do. */
+  packages: string[];
 }
 
 /** Files that a component has staged on one host, with the commands that did it. */
@@ -48,6 +50,7 @@ export class Machine extends pulumi.ComponentResource {
     const names = namesOf(plan);
     this.host = new Host({ name: end.host, site, address: end.address, ssh: end.ssh });
     const program = this.host.install(this);
+    const packages = [...commonPackages, ...texts.packages];
     const installed = this.host.call("packages", `packages ${packages.join(" ")}`, {
       parent: this,
       dependsOn: [program],

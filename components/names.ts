@@ -6,6 +6,7 @@ import type { Plan } from "../site/plan.ts";
  */
 export function namesOf({ site }: Pick<Plan, "site">) {
   const folder = `/etc/adsl-bonding/${site}`;
+  const memory = `/var/lib/adsl-bonding/${site}`;
   const unit = (name: string) => ({
     name: `adsl-${site}-${name}`,
     path: `/etc/systemd/system/adsl-${site}-${name}`,
@@ -24,6 +25,10 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     peer: (line: string) => `${folder}/peer-${line}.conf`,
     certificate: (line: string) => `${folder}/keys/${line}.crt`,
     privateKey: (line: string) => `${folder}/keys/${line}.key`,
+    dnsmasq: `${folder}/dnsmasq.conf`,
+    /** The program's own memory of the site (program.sh), which goes with it. */
+    memory,
+    leases: `${memory}/leases`,
     sysctl: `/etc/sysctl.d/60-adsl-${site}.conf`,
     networkd: `/etc/systemd/networkd.conf.d/60-adsl-${site}.conf`,
     networkManager: `/etc/NetworkManager/conf.d/60-adsl-${site}.conf`,
@@ -32,6 +37,7 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     routesUnit: unit("routes.service"),
     gatewaysUnit: unit("gateways.service"),
     firewallUnit: unit("firewall.service"),
+    dnsmasqUnit: unit("dnsmasq.service"),
     /** The template of all tunnels' units; an instance's name is `adsl-SITE-tunnel@NAME.service`. */
     tunnelTemplate: unit("tunnel@.service"),
     /** Where a tunnel's OpenVPN may write while it runs: under /run, gone with it. */

@@ -24,6 +24,8 @@ export interface Side {
 export class Activation extends pulumi.ComponentResource {
   /** The id of the generation that all hosts confirmed. */
   readonly generation: pulumi.Output<string>;
+  /** What each host's check said of the generation, by the host's name. */
+  readonly checks: Record<string, pulumi.Output<string>>;
 
   constructor(sides: Side[], confirmWithin: number, options: pulumi.ComponentResourceOptions) {
     super("adsl-bonding:host:Activation", "activation", {}, options);
@@ -59,6 +61,7 @@ export class Activation extends pulumi.ComponentResource {
     this.generation = pulumi
       .all([id, ...confirmed.map((each) => each.stdout)])
       .apply(([known]) => known as string);
+    this.checks = Object.fromEntries(sides.map(({ host }, index) => [host.name, settled[index]!.stdout]));
     this.registerOutputs({ generation: this.generation });
   }
 }

@@ -421,8 +421,8 @@ status() {
   done
   [ ! -f "$state/reverted" ] || say "last undone: $(cat "$state/reverted")"
   [ ! -f "$state/current" ] || {
-    drifted
-    "$(field "$state/current" check)" all || true
+    drifted | sed 's/^/drifted: /'
+    if answer=$("$(field "$state/current" check)" all); then say "check: $answer"; else say "check failed: $answer"; fi
   }
 }
 

@@ -20,6 +20,8 @@ export interface Stack {
   show(args: string[]): Promise<number>;
   /** Changes the copy's site config; the next command uses it. */
   configure(change: (site: SiteConfig) => void): Promise<void>;
+  /** Path of the copy. */
+  config: string;
 }
 
 /** The site's part of a stack's config, as YAML has it. */
@@ -134,5 +136,6 @@ export async function openStack(facts: Facts, name = "dev"): Promise<Stack> {
         child.on("close", (code) => resolve(code ?? 1));
       }),
     configure: write,
+    config,
   };
 }

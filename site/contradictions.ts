@@ -1,7 +1,10 @@
 import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
 import { modeContradictions } from "./bondMode.ts";
+import { costsTwice } from "./cost.ts";
+import { lanMistakes } from "./lan.ts";
 import { dhcpContradictions } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
+import { halfLogin } from "./ovh.ts";
 import { asRecord, type Raw } from "./raw.ts";
 import { tunnelContradictions } from "./tunnels.ts";
 
@@ -28,6 +31,9 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...dhcpContradictions(lines, pi.interface),
     ...bondInterface(lines, pi, bond.interface),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
+    ...halfLogin(server),
+    ...lanMistakes(site.lan, lan, lines),
+    ...costsTwice(asRecord(site.costs)),
   ];
 }
 

@@ -1,3 +1,5 @@
+import { isOvhSecret } from "./ovh.ts";
+
 /** One thing that is wrong in a site's config, told so that a person can mend it. */
 export interface Mistake {
   /** Where it stands, as in the YAML: `lines[1].gateway`. */
@@ -25,6 +27,7 @@ export class ConfigError extends Error {
 }
 
 function describeMistake({ path, value, reason, mend }: Mistake): string {
-  const found = value === undefined ? "is missing" : `= ${JSON.stringify(value)}`;
+  const shown = isOvhSecret(path) ? "(not shown)" : JSON.stringify(value);
+  const found = value === undefined ? "is missing" : `= ${shown}`;
   return `  ${path || "site"} ${found}: ${reason}\n      ${mend}`;
 }

@@ -1,5 +1,7 @@
 import { nthAddress, parseCidr } from "./address.ts";
 import { type BondMode, type HashPolicy, planMode } from "./bondMode.ts";
+import { type MonthlyCost, monthlyCost } from "./cost.ts";
+import { type PlannedLan, planLan } from "./lan.ts";
 import { encapsulations } from "./mtu.ts";
 import type { Line, Site, Ssh } from "./schema.ts";
 import { countPorts, planMtu } from "./tunnels.ts";
@@ -65,6 +67,12 @@ export interface Plan {
   /** Routing table on the server for the site's LAN: by the site's first port, which no other site has. */
   serverTable: number;
   confirmWithin: number;
+  /** Where the server is looked up at OVH; undefined: nowhere. */
+  ovh?: { serviceName: string; endpoint: string };
+  /** What the Pi serves on the LAN; undefined: nothing. */
+  lan?: PlannedLan;
+  /** What the site costs a month; undefined when its config has no prices. */
+  cost?: MonthlyCost;
 }
 
 /** Marks and tables of our own start here: far from what people and distributions number by hand. */
@@ -118,6 +126,9 @@ export function planSite(site: Site): Plan {
     // Well above the system's own tables: 254 is main.
     serverTable: 20000 + firstPort,
     confirmWithin: site.activation.confirmWithin,
+    ovh: site.server.ovh && { serviceName: site.server.ovh.serviceName, endpoint: site.server.ovh.endpoint },
+    lan: site.lan && planLan(site.lan),
+    cost: monthlyCost(site),
   };
 }
 

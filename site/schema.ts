@@ -1,10 +1,13 @@
 import { z } from "zod";
 import { bondModeFields } from "./bondMode.ts";
 import { findContradictions } from "./contradictions.ts";
+import { costs, price } from "./cost.ts";
 import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
+import { lan } from "./lan.ts";
 import { gateway } from "./lineInterface.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
+import { ovh } from "./ovh.ts";
 import { innerMtuField, lineTunnelFields, tunnelFields } from "./tunnels.ts";
 
 const login = {
@@ -48,6 +51,8 @@ const line = z.strictObject({
   /** Tunnels over this line: more of them give it a greater share of the bond's packets. Default 1. */
   tunnels: whole(1, 8, "tunnels").default(1),
   ...lineTunnelFields,
+  /** What it costs a month, in costs.currency. */
+  price: price.optional(),
 });
 
 const schema = z.strictObject({
@@ -57,6 +62,10 @@ const schema = z.strictObject({
     /** Public IPv4 address of the server. */
     address,
     ssh,
+    /** Where it is to be looked up at OVH, read-only: see ovh.ts. Default: nowhere. */
+    ovh: ovh.optional(),
+    /** What it costs a month, in costs.currency. */
+    price: price.optional(),
   }),
   pi: z.strictObject({
     /** The Pi's address with its LAN's prefix, such as 192.168.1.252/24. */
@@ -96,6 +105,10 @@ const schema = z.strictObject({
       confirmWithin: whole(30, 900, "seconds").default(90),
     })
     .prefault({}),
+  /** What the Pi serves on its LAN: see lan.ts. Default: nothing. */
+  lan: lan.optional(),
+  /** The prices that no line and no server has: see cost.ts. */
+  costs: costs.prefault({}),
 });
 
 /** A site's config with every default filled in and rates in kbit/s. */

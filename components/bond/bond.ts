@@ -17,6 +17,8 @@ export interface Drift {
 export class Bond extends pulumi.ComponentResource {
   /** The id of the generation that both hosts run. */
   readonly generation: pulumi.Output<string>;
+  /** What each host's check said when that generation was activated. */
+  readonly checks: Record<string, pulumi.Output<string>>;
 
   constructor(
     plan: Plan,
@@ -50,6 +52,7 @@ export class Bond extends pulumi.ComponentResource {
     const sides = hosts.map((host) => sideOf(plan, ends[host], drift[host]));
     const activation = new Activation(sides, plan.confirmWithin, { parent: this });
     this.generation = activation.generation;
+    this.checks = activation.checks;
     this.registerOutputs({ generation: this.generation });
   }
 }
@@ -72,6 +75,10 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
       reads: [names.tunnelTemplate.path, names.tunnel(tunnel.name), names.peer(line.name)],
     })),
   );
+  const dnsmasq = {
+    name: names.dnsmasqUnit.name,
+    reads: [names.dnsmasqUnit.path, names.dnsmasq],
+  };
   return {
     host,
     content: {
@@ -83,6 +90,7 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
           state,
         })),
         ...tunnels,
+        ...(plan.lan && host.name === "pi" ? [dnsmasq] : []),
       ],
       listeners: [
         { unit: "systemd-networkd.service", action: "restart", reads: names.networkd },

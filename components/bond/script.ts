@@ -77,6 +77,7 @@ function afterwards(mode: Plan["bond"]["mode"], { bond, taps }: End): string {
 /**
  * The script that says whether the site works at one end: `check count` prints how many slaves are up,
  * `check N` (or `all`) fails, with a sentence, while fewer are or while the far end can't be reached.
+ * @param extra further lines of it: they may call `fail`, and set $way, how the site's traffic leaves
  */
 export function renderCheck(end: End, extra: string): string {
   const { bond: name, peerAddress, taps } = end;
@@ -96,8 +97,9 @@ fail() {
   exit 1
 }
 [ "$up" -ge "$needed" ] || fail "$up of ${taps.length} slaves of ${name} are up; $needed are needed"
-ping -n -q -c 2 -i 0.3 -W 2 -I ${name} ${peerAddress} >/dev/null || fail "the far end ${peerAddress} does not answer through ${name}"
+pinged=$(ping -n -q -c 2 -i 0.3 -W 2 -I ${name} ${peerAddress}) || fail "the far end ${peerAddress} does not answer through ${name}"
+average=$(printf '%s\\n' "$pinged" | awk -F / '/^rtt/ { print $5 }')
 ${extra}
-echo "$up of ${taps.length} slaves are up, and the far end answers"
+echo "$up of ${taps.length} slaves are up, the far end answers in $average ms, $way"
 `;
 }

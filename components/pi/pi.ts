@@ -16,9 +16,12 @@ export class Pi extends Machine {
       firewall: piFirewall(plan),
       check: renderCheck(
         pi,
-        `ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"`,
+        `ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
+way="and traffic leaves through ${pi.bond}"`,
       ),
       sysctl: piSysctl(plan),
+      // Not "dnsmasq": that one starts a service of its own.
+      packages: plan.lan ? ["dnsmasq-base"] : [],
     };
     super("adsl-bonding:components:Pi", pi, plan, texts, options);
     const names = namesOf(plan);

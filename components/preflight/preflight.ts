@@ -2,9 +2,11 @@ import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
 import type { Plan } from "../../site/plan.ts";
+import { warnOfOffers } from "../lan/offers.ts";
 import { adviseCiphers, doubt, judge, lookEnvironment } from "./judge.ts";
 
 const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
+const offers = readFileSync(new URL("../lan/offers.sh", import.meta.url), "utf8");
 
 /**
  * Looks at both hosts before anything is declared, at preview and at up. What makes a host unfit is one
@@ -24,6 +26,7 @@ export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: st
     for (const line of doubt(host, plan[host].ssh.hostKey, facts)) await pulumi.log.info(line);
   }
   for (const line of adviseCiphers(plan.vpn.ciphers[0]!, pi.facts)) await pulumi.log.info(line);
+  for (const line of warnOfOffers(pi.facts)) await pulumi.log.warn(`pi: ${line}`);
   const told = unreachable.map(({ host, unreachable: why }) => `${host}: ${why}`);
   if (pulumi.runtime.isDryRun()) {
     for (const line of told) await pulumi.log.warn(`${line}. This preview can't tell what stands on it.`);
@@ -42,7 +45,14 @@ export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: st
 
 function look(plan: Plan, host: "pi" | "server", probe: boolean): Promise<Observation> {
   const { address, ssh } = plan[host];
-  return inspect({ host, address, ssh, script, environment: lookEnvironment(plan, host, probe) });
+  const wanted = host === "pi" && plan.lan?.dhcp ? offers + script : script;
+  return inspect({
+    host,
+    address,
+    ssh,
+    script: wanted,
+    environment: { ...lookEnvironment(plan, host, probe), LAN: plan.pi.interface, OWN: plan.pi.address },
+  });
 }
 
 function driftOf({ facts, unreachable }: Observation): string {

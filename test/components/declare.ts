@@ -17,12 +17,12 @@ export interface Declaration {
 
 /**
  * Runs the program under Pulumi's mocks, as a preview (what commands print is unknown then) or an update.
- * The hosts are not looked at: what they would answer is given.
+ * The hosts are not looked at: what they would answer is given, and so is what OVH would.
  */
 export async function declare(
   // biome-ignore lint/suspicious/noExplicitAny: see exampleSite
   change: (site: any) => void = () => {},
-  { preview = false, drift = { pi: "", server: "" } } = {},
+  { preview = false, drift = { pi: "", server: "" }, answer = {} } = {},
 ): Promise<Declaration> {
   const commands: Declared[] = [];
   const components: Declaration["components"] = [];
@@ -32,7 +32,7 @@ export async function declare(
     {
       newResource({ type, name, inputs }) {
         if (type !== "command:remote:Command") {
-          components.push({ type, name });
+          if (type !== pulumi.runtime.rootPulumiStackTypeName) components.push({ type, name });
           return { id: name, state: inputs };
         }
         commands.push({
@@ -41,14 +41,28 @@ export async function declare(
         });
         return { id: name, state: preview ? inputs : { ...inputs, stdout: `stdout of ${name}`, stderr: "" } };
       },
-      call: () => ({}),
+      call: () => answer,
     },
     "adsl-bonding",
     "dev",
     preview,
   );
   pulumi.runtime.setAllConfig({ "adsl-bonding:site": JSON.stringify(exampleSite(change)) });
-  const program = (await import("../../index.ts")) as Record<string, unknown>;
+  let program: Record<string, unknown> = {};
+  let failure: unknown;
+  // As the engine does: under a root of the stack, which is where the guard stands. An error that ends the program
+  // would there end the process.
+  await pulumi.runtime.runInPulumiStack(async () => {
+    await import("../../index.ts").then(
+      (exported) => {
+        program = exported;
+      },
+      (error) => {
+        failure = error;
+      },
+    );
+  });
+  if (failure) throw failure;
   const outputs: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(program)) {
     outputs[name] = await settled(pulumi.output(value as pulumi.Input<unknown>));

@@ -1,0 +1,51 @@
+import * as pulumi from "@pulumi/pulumi";
+
+/**
+ * Has the program refuse what no part of it, now or later, may ask for: a resource at OVH (one that is declared
+ * can order, reinstall or end a server; a look-up is no resource), a command over a connection that takes any host
+ * key, and a command with a secret in its text, which previews, logs and process lists would show. It is called
+ * before the first resource; whatever any component declares comes by here.
+ */
+export function guardStack(): void {
+  pulumi.runtime.registerStackTransformation(({ type, name, props, opts }) => {
+    if (type.startsWith("ovh:")) {
+      throw new pulumi.RunError(
+        `${name} is a resource of type ${type}: this program declares nothing at OVH, which could order, reinstall or end a server`,
+      );
+    }
+    if (!type.startsWith("command:")) return undefined;
+    const guarded = Object.entries(props).map(([key, value]) => [
+      key,
+      key === "connection" ? pinned(name, value) : shown(name, key, value),
+    ]);
+    return { props: Object.fromEntries(guarded), opts };
+  });
+}
+
+/** What is known of a connection here: the host's key, and that of the host on the way. */
+interface Connection {
+  hostKey?: string;
+  proxy?: Connection;
+}
+
+function pinned(name: string, connection: pulumi.Input<Connection>) {
+  return pulumi.output(connection).apply((known) => {
+    if (!known.hostKey || (known.proxy && !known.proxy.hostKey)) {
+      throw new pulumi.RunError(
+        `${name} would log in to a host without knowing its key: ssh.hostKey is missing`,
+      );
+    }
+    return known;
+  });
+}
+
+function shown(name: string, key: string, value: unknown) {
+  if (typeof value !== "object" || value === null) return value;
+  const output = pulumi.output(value);
+  return pulumi.output(
+    pulumi.isSecret(output).then((secret) => {
+      if (secret) throw new pulumi.RunError(`${name} has a secret in its ${key}, where it would be shown`);
+      return output;
+    }),
+  );
+}

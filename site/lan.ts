@@ -1,0 +1,97 @@
+import { z } from "zod";
+import { type Cidr, contains, isAddress, isReserved } from "./address.ts";
+import { address, told } from "./fields.ts";
+import type { Mistake } from "./mistake.ts";
+import { asRecord, type Raw } from "./raw.ts";
+
+/** What the Pi serves on its LAN, where the site wants it. */
+export const lan = z.strictObject({
+  /** Addresses that it hands out, itself as their gateway and resolver. Default: none. */
+  dhcp: z
+    .strictObject({
+      /** First and last of them, on the Pi's LAN. */
+      from: address,
+      to: address,
+      /** How long an address is lent, with its unit: m, h or d. Default 12h. */
+      lease: told(
+        (value) => /^[1-9]\d{0,3}[mhd]$/.test(value) && value !== "1m",
+        "is no time for which an address can be lent",
+        "Write a number and m, h or d, 2m at least, such as 12h.",
+      ).default("12h"),
+    })
+    .optional(),
+  /** Names, asked of resolvers out on the internet. Default: where dhcp is given, as here. */
+  dns: z
+    .strictObject({
+      /** The resolvers to ask, through the bond. Default 9.9.9.9 and 1.1.1.1. */
+      upstream: z.array(address).min(1, "names no resolver").max(8).default(["9.9.9.9", "1.1.1.1"]),
+    })
+    .optional(),
+});
+
+/** The LAN's services with all that is derived for them. */
+export interface PlannedLan {
+  dhcp?: { from: string; to: string; lease: string };
+  upstream: string[];
+}
+
+export function planLan({ dhcp, dns }: z.output<typeof lan>): PlannedLan {
+  return { dhcp, upstream: dns?.upstream ?? ["9.9.9.9", "1.1.1.1"] };
+}
+
+/** What the LAN's services can't be, seen beside the Pi's network and the lines' boxes. */
+export function lanMistakes(raw: unknown, network: Cidr | undefined, lines: Raw[]): Mistake[] {
+  if (raw === undefined) return [];
+  const { dhcp, dns } = asRecord(raw);
+  if (dhcp === undefined && dns === undefined) {
+    const mend = "Give lan.dhcp, lan.dns, or both; or take lan out.";
+    return [{ path: "lan", value: raw, reason: "asks for nothing", mend }];
+  }
+  if (!network) return [];
+  return [...rangeMistakes(asRecord(dhcp), network, lines), ...upstreamMistakes(asRecord(dns), network)];
+}
+
+function rangeMistakes({ from, to }: Raw, network: Cidr, lines: Raw[]): Mistake[] {
+  const ends = Object.entries({ from, to }).flatMap(([name, value]) =>
+    isAddress(value) ? [{ path: `lan.dhcp.${name}`, value }] : [],
+  );
+  const outside = ends.flatMap(({ path, value }) => {
+    const mend = "Give addresses that hosts of the Pi's LAN can have.";
+    if (!contains(network.network, value)) {
+      return [{ path, value, reason: `is outside the Pi's LAN ${network.network}`, mend }];
+    }
+    if (!isReserved(network.network, value)) return [];
+    return [{ path, value, reason: `is no host's address in ${network.network}`, mend }];
+  });
+  if (outside.length > 0 || !isAddress(from) || !isAddress(to)) return outside;
+  if (number(from) > number(to)) {
+    const mend = "Give the first address as from, the last as to.";
+    return [{ path: "lan.dhcp.to", value: to, reason: `comes before ${from}`, mend }];
+  }
+  const fixed = [
+    { what: "the Pi itself", at: network.address },
+    ...lines.map(({ name, gateway }) => ({ what: `the box of ${String(name)}`, at: gateway })),
+  ];
+  return fixed.flatMap(({ what, at }) => {
+    if (!isAddress(at) || number(at) < number(from) || number(at) > number(to)) return [];
+    const reason = `the range from ${from} holds ${at}, ${what}`;
+    return [{ path: "lan.dhcp.to", value: to, reason, mend: "Choose a range of addresses that nobody has." }];
+  });
+}
+
+function upstreamMistakes({ upstream }: Raw, network: Cidr): Mistake[] {
+  const asked = Array.isArray(upstream) ? upstream : [];
+  return asked.flatMap((value, index) => {
+    if (!isAddress(value) || !contains(network.network, value)) return [];
+    const reason =
+      value === network.address
+        ? "is the Pi itself"
+        : "stands on the LAN: a box's resolver dies with its line";
+    const mend = "Name resolvers out on the internet, such as 9.9.9.9.";
+    return [{ path: `lan.dns.upstream[${index}]`, value, reason, mend }];
+  });
+}
+
+function number(dotted: string): number {
+  return dotted.split(".").reduce((value, part) => value * 256 + Number(part), 0);
+}

@@ -1,0 +1,99 @@
+import { z } from "zod";
+import { told } from "./fields.ts";
+import type { Mistake } from "./mistake.ts";
+import type { Raw } from "./raw.ts";
+
+/** OVH's regions and brands, as its API clients call them. */
+const endpoints = [
+  "ovh-eu",
+  "ovh-ca",
+  "ovh-us",
+  "kimsufi-eu",
+  "kimsufi-ca",
+  "soyoustart-eu",
+  "soyoustart-ca",
+];
+
+/** The three that make one login to OVH's API. */
+const credentials = ["applicationKey", "applicationSecret", "consumerKey"] as const;
+
+const credential = told(
+  (value) => /^\S+$/.test(value),
+  "is no key of OVH's API",
+  "Set it with `pulumi config set --secret --path adsl-bonding:site.server.ovh.FIELD`.",
+);
+
+/** The server as OVH knows it: looked up, never changed. */
+export const ovh = z.strictObject({
+  /** The server's name at OVH, e.g. `ns3012345.ip-203-0-113.eu`. */
+  serviceName: told(
+    (value) => /^[a-z0-9-]+(\.[a-z0-9-]+)+$/i.test(value),
+    "is no server's name at OVH",
+    "Write it as OVH's manager shows it, such as ns3012345.ip-203-0-113.eu.",
+  ),
+  /** Which of OVH's APIs knows it: a name, or the API's own URL. Default ovh-eu. */
+  endpoint: told(
+    (value) => endpoints.includes(value) || /^https?:\/\/[^\s/]+\/\S*$/.test(value),
+    "is none of OVH's endpoints",
+    `Write one of ${endpoints.join(", ")}, or a URL with its path, such as https://eu.api.ovh.com/1.0.`,
+  ).default("ovh-eu"),
+  /** A login to the API, as secrets of the stack's config. Default: OVH_APPLICATION_KEY and so on in the environment. */
+  applicationKey: credential.optional(),
+  applicationSecret: credential.optional(),
+  consumerKey: credential.optional(),
+});
+
+/** Where the server stands at OVH, and with what the API is asked. */
+export type Ovh = z.output<typeof ovh>;
+
+/** A login to OVH's API. */
+export type OvhLogin = Record<(typeof credentials)[number], string>;
+
+/** True for a path under which a login stands, however its name may be misspelt: its value is not to be shown. */
+export function isOvhSecret(path: string): boolean {
+  return /^server\.ovh\.(?!serviceName$|endpoint$)/.test(path);
+}
+
+/** The login that the config holds; undefined when it holds none. */
+export function loginOf({ applicationKey, applicationSecret, consumerKey }: Ovh): OvhLogin | undefined {
+  if (applicationKey === undefined || applicationSecret === undefined || consumerKey === undefined)
+    return undefined;
+  return { applicationKey, applicationSecret, consumerKey };
+}
+
+/** Ways of giving the login by the environment: each takes all of its variables. */
+const variables = [
+  ["OVH_APPLICATION_KEY", "OVH_APPLICATION_SECRET", "OVH_CONSUMER_KEY"],
+  ["OVH_CLIENT_ID", "OVH_CLIENT_SECRET"],
+  ["OVH_ACCESS_TOKEN"],
+];
+
+/**
+ * Why the API can't be asked; undefined when it can.
+ * @param login of the config
+ * @param encrypted whether the stack's config keeps the site's secrets as such
+ */
+export function refuseLogin(
+  login: OvhLogin | undefined,
+  encrypted: boolean,
+  environment: Record<string, string | undefined>,
+): string | undefined {
+  if (login && !encrypted) {
+    return "server.ovh: the login stands in the config for everybody to read. Set each part of it with `pulumi config set --secret --path adsl-bonding:site.server.ovh.applicationKey` (applicationSecret, consumerKey), and have OVH make you new keys.";
+  }
+  if (login || variables.some((names) => names.every((name) => environment[name]))) return undefined;
+  return `server.ovh: there is no login to OVH's API. Set ${variables[0]!.join(", ")} in the environment, or applicationKey, applicationSecret and consumerKey in server.ovh as secrets; or take server.ovh out: nothing else needs it.`;
+}
+
+/** A login of one or two parts is none. */
+export function halfLogin({ ovh: given }: Raw): Mistake[] {
+  if (typeof given !== "object" || given === null) return [];
+  const missing = credentials.filter((name) => (given as Raw)[name] === undefined);
+  if (missing.length === credentials.length) return [];
+  return missing.map((name) => ({
+    path: `server.ovh.${name}`,
+    value: undefined,
+    reason: "a login to OVH's API has three parts",
+    mend: "Give all three as secrets, or none, and set OVH_APPLICATION_KEY and so on in the environment.",
+  }));
+}

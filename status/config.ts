@@ -1,0 +1,47 @@
+import { execFile } from "node:child_process";
+import { readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { promisify } from "node:util";
+import { parse } from "yaml";
+import { asRecord } from "../site/raw.ts";
+import { parseSite, type Site } from "../site/schema.ts";
+
+/** How long, in milliseconds, Pulumi is given to say which stack is selected. */
+const patience = 15_000;
+
+/** An error whose message is all the reader needs. */
+export class StatusError extends Error {}
+
+/** The stack that Pulumi's own commands would mean: the selected one, `dev` where none is. */
+export async function selectedStack(root: string): Promise<string> {
+  if (process.env.PULUMI_STACK) return process.env.PULUMI_STACK;
+  const asked = promisify(execFile)("pulumi", ["stack", "--show-name", "--non-interactive"], {
+    cwd: root,
+    timeout: patience,
+    env: { ...process.env, PULUMI_SKIP_UPDATE_CHECK: "true" },
+  });
+  return asked.then(
+    ({ stdout }) => stdout.trim().split("/").at(-1) || "dev",
+    () => "dev",
+  );
+}
+
+/**
+ * Reads a site's config from the file that Pulumi reads it from.
+ * @throws StatusError when there is no such file or no site in it, ConfigError when the site has mistakes
+ */
+export async function readStackSite(root: string, stack: string, file?: string): Promise<Site> {
+  const path = file ?? join(root, `Pulumi.${stack}.yaml`);
+  const text = await readFile(path, "utf8").catch((error: Error) => {
+    throw new StatusError(`${error.message}. Name the stack, or its config with --config-file.`);
+  });
+  const site = asRecord(asRecord(parse(text)).config)["adsl-bonding:site"];
+  if (site === undefined) throw new StatusError(`${path} holds no adsl-bonding:site`);
+  return parseSite(withoutLogin(site));
+}
+
+/** OVH is not asked here, and its login, encrypted, is no text that the schema would take. */
+function withoutLogin(site: unknown): unknown {
+  const { ovh: _, ...server } = asRecord(asRecord(site).server);
+  return { ...asRecord(site), server };
+}

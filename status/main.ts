@@ -1,0 +1,74 @@
+// npm run status [-- STACK] [--config-file FILE] [--once]: how a site does, read from both its hosts. In a terminal it
+// goes on until Ctrl-C; elsewhere, or with --once, it tells once, and ends with 1 when there is something to warn about.
+import { readFileSync } from "node:fs";
+import { setTimeout as pause } from "node:timers/promises";
+import { parseArgs } from "node:util";
+import { inspect } from "../host/inspect.ts";
+import { ConfigError } from "../site/mistake.ts";
+import { type Plan, planSite } from "../site/plan.ts";
+import { readStackSite, StatusError, selectedStack } from "./config.ts";
+import { renderReport } from "./render.ts";
+import { makeReport, type Report, statusEnvironment } from "./report.ts";
+
+const root = new URL("..", import.meta.url).pathname;
+const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
+const offers = readFileSync(new URL("../components/lan/offers.sh", import.meta.url), "utf8");
+
+/** The pause between two looks at the hosts, milliseconds: a look itself takes two seconds or more. */
+const rest = 1000;
+
+/** To the top left, and everything below cleared; the cursor away and back. */
+const screen = { clear: "\x1b[H\x1b[J", hide: "\x1b[?25l", show: "\x1b[?25h" };
+
+async function look(plan: Plan): Promise<Report> {
+  const [pi, server] = await Promise.all(
+    (["pi", "server"] as const).map((host) => {
+      const { address, ssh } = plan[host];
+      const wanted = host === "pi" && plan.lan?.dhcp ? offers + script : script;
+      return inspect({ host, address, ssh, script: wanted, environment: statusEnvironment(plan, host) });
+    }),
+  );
+  return makeReport(plan, pi!, server!);
+}
+
+async function watch(plan: Plan): Promise<never> {
+  const end = () => {
+    process.stdout.write(screen.show);
+    process.exit(0);
+  };
+  process.on("SIGINT", end);
+  process.on("SIGTERM", end);
+  process.stdout.write(screen.hide);
+  for (;;) {
+    const page = renderReport(await look(plan), new Date());
+    process.stdout.write(`${screen.clear}${page}\nCtrl-C ends it.\n`);
+    await pause(rest);
+  }
+}
+
+async function main(): Promise<void> {
+  const { positionals, values } = parseArgs({
+    allowPositionals: true,
+    options: { "config-file": { type: "string" }, once: { type: "boolean", default: false } },
+  });
+  const file = values["config-file"];
+  const stack = positionals[0] ?? (file ? "" : await selectedStack(root));
+  const plan = planSite(await readStackSite(root, stack, file));
+  if (process.stdout.isTTY && !values.once) await watch(plan);
+  const report = await look(plan);
+  process.stdout.write(renderReport(report, new Date()));
+  process.exitCode = report.warnings.length > 0 ? 1 : 0;
+}
+
+try {
+  await main();
+} catch (error) {
+  const told = error instanceof StatusError || error instanceof ConfigError || isUsage(error);
+  if (!told) throw error;
+  console.error(`status: ${(error as Error).message}`);
+  process.exitCode = 2;
+}
+
+function isUsage(error: unknown): boolean {
+  return error instanceof TypeError && String((error as { code?: string }).code).startsWith("ERR_PARSE_ARGS");
+}

@@ -1,0 +1,130 @@
+import { spawn } from "node:child_process";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { cut, exec, kill, restore, start } from "../../lab/index.ts";
+import type { Stack } from "../../lab/stack.ts";
+import { attempt } from "../../lab/system.ts";
+import { deployedSite, must, slavesSettle } from "./site.ts";
+
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await deployedSite();
+});
+
+// A host was killed here: the next scenario begins with a whole site.
+afterAll(async () => {
+  await restore("ovh");
+  await start("server");
+  await slavesSettle(2, 90);
+});
+
+/** What `npm run status` prints of the lab's site, and how it ends. */
+async function status(): Promise<{ code: number; page: string }> {
+  const { code, stdout, stderr } = await attempt(
+    process.execPath,
+    ["status/main.ts", "--config-file", stack.config],
+    { timeoutSeconds: 300 },
+  );
+  expect(stderr).toBe("");
+  return { code, page: stdout };
+}
+
+test("a site that does well is shown so", async () => {
+  const { code, page } = await status();
+  expect(page).toMatch(/^ {2}pi +2 of 2 +\d+\.\d ms +[0-9a-f]{12}$/m);
+  expect(page).toMatch(/^ {2}server +2 of 2 +\d+\.\d ms +[0-9a-f]{12}$/m);
+  expect(page).toContain("the LAN leaves through bond0, and is seen under 203.0.113.10");
+  for (const line of ["ovh", "orange"]) expect(page).toMatch(new RegExp(`^ {2}${line} +up +up `, "m"));
+  expect(page, page).toMatch(/Warnings:\n {2}none\n/);
+  expect(code).toBe(0);
+});
+
+test("the outputs of the up tell what each host's check said", async () => {
+  const { stdout } = await stack.pulumi(["stack", "output", "--json"]);
+  const { checks } = JSON.parse(stdout);
+  expect(checks.pi).toMatch(
+    /^2 of 2 slaves are up, the far end answers in \d+\.\d+ ms, and traffic leaves through bond0$/,
+  );
+  expect(checks.server).toMatch(/^2 of 2 .*, and the site is seen under 203\.0\.113\.10$/);
+});
+
+test("rates are those of the traffic, line by line, and of all", async () => {
+  // About 15 s of both lines by the guest's clock.
+  const download = exec("client", "/lab/measure.sh bond 198.51.100.7 down 20000000 1 quiet", {
+    timeoutSeconds: 120,
+  });
+  const { page } = await status();
+  expect((await download).code).toBe(0);
+  const down = (name: string) =>
+    Number(new RegExp(`^ {2}${name} .*?(\\d+)(\\.\\d)? kbit/s`, "m").exec(page)?.[1]);
+  console.log(page);
+  for (const line of ["ovh", "orange"]) expect(down(line), page).toBeGreaterThan(3000);
+  expect(Math.abs(down("all") - down("ovh") - down("orange"))).toBeLessThanOrEqual(2);
+});
+
+test("a line that is cut is out at both ends, with its time, and a warning", async () => {
+  const before = Number(await must("pi", "date +%s"));
+  await cut("ovh");
+  await slavesSettle(1);
+  const { code, page } = await status();
+  const after = Number(await must("pi", "date +%s"));
+  expect(page).toMatch(/^ {2}ovh +down +down /m);
+  expect(page).toMatch(/^ {2}orange +up +up /m);
+  expect(page).toMatch(/^ {2}pi +1 of 2 +\d+\.\d ms/m);
+  for (const host of ["pi", "server"]) {
+    const changes = [...page.matchAll(new RegExp(`^ {2}(\\S+ \\S+) +${host} +ovh went out$`, "gm"))];
+    const time = Date.parse(`${changes.at(-1)?.[1]?.replace(" ", "T")}Z`) / 1000;
+    expect(time, page).toBeGreaterThanOrEqual(before - 1);
+    expect(time, page).toBeLessThanOrEqual(after);
+  }
+  expect(page).toMatch(/pi: 1 of 2 slaves of bond0 are up/);
+  expect(code).toBe(1);
+  await restore("ovh");
+  await slavesSettle(2, 60);
+  expect((await status()).page).toMatch(/ pi +ovh came back$/m);
+});
+
+test("in a terminal the page is refreshed until Ctrl-C, which leaves the terminal as it was", async () => {
+  const command = `${process.execPath} status/main.ts --config-file ${stack.config}`;
+  // script(1) gives it a terminal.
+  const child = spawn("script", ["-qfec", command, "/dev/null"], { timeout: 120_000 });
+  let printed = "";
+  for await (const data of child.stdout) {
+    printed += data;
+    if (printed.match(/Warnings:/g)?.length === 2) child.stdin.write("\x03");
+  }
+  expect(printed.match(/Site dev, /g)?.length, printed).toBeGreaterThanOrEqual(2);
+  expect(printed).toContain("\x1b[?25l\x1b[H\x1b[J");
+  expect(printed.trimEnd().endsWith("\x1b[?25h"), printed).toBe(true);
+});
+
+test("what was edited on a host is told", async () => {
+  await must("pi", "echo >>/etc/adsl-bonding/dev/routes");
+  const { code, page } = await status();
+  await must("pi", "sed -i '$d' /etc/adsl-bonding/dev/routes");
+  expect(page).toContain("pi: /etc/adsl-bonding/dev/routes was edited; npx pulumi up mends it");
+  expect(code).toBe(1);
+});
+
+test("a box that offers IPv6 to the LAN is told", async () => {
+  // A router advertisement of 30 minutes' lifetime to all nodes, five times a second (RFC 4861, 4.2).
+  const advertise = `
+    use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6);
+    socket(my $s, AF_INET6, SOCK_RAW, 58); setsockopt($s, 41, 18, pack("i", 255));
+    my $to = pack_sockaddr_in6(0, inet_pton(AF_INET6, "ff02::1"), $ARGV[0]);
+    for (1 .. 300) { send($s, pack("CCnCCnNN", 134, 0, 0, 64, 0, 1800, 0, 0), 0, $to); select(undef, undef, undef, 0.2) }`;
+  const index = await must("ovh", "ip -o link show dev eth0 | cut -d : -f 1");
+  const box = (await must("ovh", "ip -6 -o addr show dev eth0 scope link")).match(/fe80::[0-9a-f:]+/)?.[0];
+  await must("ovh", `perl -e '${advertise}' ${index.trim()} </dev/null >/dev/null 2>&1 & echo`);
+  const { page } = await status();
+  expect(page).toContain(`pi: the router ${box} offers IPv6 to the LAN of eth0`);
+});
+
+test("a host that does not answer is told, and the other one is shown", async () => {
+  await kill("server");
+  const { code, page } = await status();
+  expect(page).toMatch(/^ {2}server +does not answer$/m);
+  expect(page).toMatch(/^ {2}pi +\d of 2 +no answer/m);
+  expect(page).toMatch(/^ {2}server: no login as admin@203\.0\.113\.10 port 22/m);
+  expect(code).toBe(1);
+});

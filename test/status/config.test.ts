@@ -1,0 +1,49 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, expect, test } from "vitest";
+import { stringify } from "yaml";
+import { readStackSite } from "../../status/config.ts";
+import { exampleSite } from "../example.ts";
+
+const folder = mkdtempSync(join(tmpdir(), "adsl-bonding-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+function write(name: string, site: unknown): string {
+  const path = join(folder, name);
+  writeFileSync(path, stringify({ config: { "adsl-bonding:site": site } }));
+  return path;
+}
+
+test("the config is that of the stack's file, or of the one that is named", async () => {
+  const site = exampleSite((s) => (s.name = "home"));
+  const path = write("Pulumi.home.yaml", site);
+  expect((await readStackSite(folder, "home")).name).toBe("home");
+  expect((await readStackSite("nowhere", "", path)).name).toBe("home");
+});
+
+test("a login to OVH, which is encrypted there, is of no concern", async () => {
+  const secure = { secure: "v1:AAAA:BBBB" };
+  const ovh = {
+    serviceName: "ns1.ip-203-0-113.eu",
+    applicationKey: secure,
+    applicationSecret: secure,
+    consumerKey: secure,
+  };
+  const path = write(
+    "Pulumi.ovh.yaml",
+    exampleSite((s) => (s.server.ovh = ovh)),
+  );
+  expect((await readStackSite(folder, "", path)).server.ovh).toBeUndefined();
+});
+
+test("a file that is not there, has no site, or a wrong one, is told", async () => {
+  await expect(readStackSite(folder, "none")).rejects.toThrow(/Pulumi\.none\.yaml.*--config-file/);
+  writeFileSync(join(folder, "Pulumi.empty.yaml"), "config: {}\n");
+  await expect(readStackSite(folder, "empty")).rejects.toThrow(/holds no adsl-bonding:site/);
+  const path = write(
+    "Pulumi.bad.yaml",
+    exampleSite((s) => (s.lines[0].down = 5)),
+  );
+  await expect(readStackSite(folder, "", path)).rejects.toThrow(/lines\[0\]\.down/);
+});
