@@ -16,6 +16,8 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     routesScript: `${folder}/routes`,
     firewallRules: `${folder}/firewall.nft`,
     check: `${folder}/check`,
+    shaperScript: `${folder}/shaper`,
+    watchProgram: `${folder}/watch`,
     tunnel: (tunnel: string) => `${folder}/tunnel-${tunnel}.conf`,
     peer: (line: string) => `${folder}/peer-${line}.conf`,
     certificate: (line: string) => `${folder}/keys/${line}.crt`,
@@ -27,6 +29,8 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     bondUnit: unit("bond.service"),
     routesUnit: unit("routes.service"),
     firewallUnit: unit("firewall.service"),
+    shaperUnit: unit("shaper.service"),
+    watchUnit: unit("watch.service"),
     /** The template of all tunnels' units; an instance's name is `adsl-SITE-tunnel@NAME.service`. */
     tunnelTemplate: unit("tunnel@.service"),
     tunnelUnit: (tunnel: string) => `adsl-${site}-tunnel@${tunnel}.service`,

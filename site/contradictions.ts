@@ -1,6 +1,7 @@
 import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
+import { shapingContradictions } from "./shaping.ts";
 
 /**
  * The mistakes that no single field shows: values that are well formed, but can't stand together. It reads
@@ -11,7 +12,7 @@ export function findContradictions(raw: unknown): Mistake[] {
   const site = asRecord(raw);
   const pi = asRecord(site.pi);
   const server = asRecord(site.server);
-  const bond = { network: "172.16.16.0/30", interface: "bond0", ...asRecord(site.bond) };
+  const bond: Raw = { network: "172.16.16.0/30", interface: "bond0", ...asRecord(site.bond) };
   const lines = Array.isArray(site.lines) ? site.lines.map(asRecord) : [];
   const lan = parseCidr(pi.address);
   return [
@@ -23,6 +24,7 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...ports(lines, asRecord(site.vpn)),
     ...bondInterface(lines, pi, bond.interface),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
+    ...shapingContradictions(lines, bond.arpInterval),
   ];
 }
 

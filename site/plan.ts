@@ -1,6 +1,8 @@
 import { nthAddress, parseCidr } from "./address.ts";
 import { encapsulations, innerMtu } from "./mtu.ts";
 import type { Line, Site, Ssh } from "./schema.ts";
+import { planShaping, type Shaping } from "./shaping.ts";
+import { planWatch, probesPerSecond, type Watch } from "./watch.ts";
 
 /** One OpenVPN tunnel: a tap at each end, and the server's UDP port that joins them. */
 export interface Tunnel {
@@ -50,6 +52,10 @@ export interface Plan {
   bondTable: number;
   /** Routing table on the server for the site's LAN: by the site's first port, which no other site has. */
   serverTable: number;
+  /** The queues at both ends; undefined where none is wanted. */
+  shaping: Shaping | undefined;
+  /** The watch over the lines' loss; undefined where none is wanted, or there is but one line. */
+  watch: Watch | undefined;
   confirmWithin: number;
 }
 
@@ -60,6 +66,7 @@ const bondTable = 21000;
 
 export function planSite(site: Site): Plan {
   const lines = planLines(site);
+  const watch = planWatch(site.watch, lines);
   const tunnels = interleave(lines.map((line) => line.tunnelPlans));
   const bondNetwork = parseCidr(site.bond.network)!;
   const lan = parseCidr(site.pi.address)!;
@@ -100,6 +107,11 @@ export function planSite(site: Site): Plan {
     bondTable,
     // Well above the system's own tables: 254 is main.
     serverTable: 20000 + site.vpn.firstPort,
+    shaping: planShaping(site.qos, lines, {
+      arpInterval: site.bond.arpInterval,
+      probesPerSecond: watch ? probesPerSecond : 0,
+    }),
+    watch,
     confirmWithin: site.activation.confirmWithin,
   };
 }

@@ -3,6 +3,8 @@ import { findContradictions } from "./contradictions.ts";
 import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
+import { qos } from "./shaping.ts";
+import { watch } from "./watch.ts";
 
 const login = {
   /** Address or name that SSH connects to. Default: the host's own address. */
@@ -44,6 +46,11 @@ const line = z.strictObject({
   mtu: whole(576, 1500, "bytes").optional(),
   /** Tunnels over this line: more of them give it a greater share of the bond's packets. Default 1. */
   tunnels: whole(1, 8, "tunnels").default(1),
+  /**
+   * Its idle round trip in milliseconds, as a ping through the box alone shows it: packets over faster lines then
+   * wait for those of the slowest. Default: unknown, and nothing waits.
+   */
+  latency: whole(1, 2000, "milliseconds").optional(),
 });
 
 const schema = z.strictObject({
@@ -86,6 +93,8 @@ const schema = z.strictObject({
         .prefault({}),
     })
     .prefault({}),
+  qos,
+  watch,
   activation: z
     .strictObject({
       /** Seconds after which a host undoes a change that no fresh login has confirmed. Default 90. */

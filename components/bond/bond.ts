@@ -5,6 +5,9 @@ import { renderTunnelTemplate } from "../adslLine/openvpn.ts";
 import type { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
 import { oneshotUnit } from "../oneshot.ts";
+import type { Service } from "../service.ts";
+import { shaperService } from "../shaper/shaper.ts";
+import { watchService } from "../watch/watch.ts";
 import { renderBondScript } from "./script.ts";
 
 /** What each host answered, before this run, on what has drifted; empty when nothing. */
@@ -45,16 +48,22 @@ export class Bond extends pulumi.ComponentResource {
           }),
         },
         { path: names.tunnelTemplate.path, text: renderTunnelTemplate(names) },
+        ...servicesOf(plan, host).flatMap(({ files }) => files),
       ]);
     }
-    const sides = hosts.map((host) => sideOf(plan, ends[host], drift[host]));
+    const sides = hosts.map((host) => sideOf(plan, host, ends[host], drift[host]));
     const activation = new Activation(sides, plan.confirmWithin, { parent: this });
     this.generation = activation.generation;
     this.registerOutputs({ generation: this.generation });
   }
 }
 
-function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
+/** What runs on a host beside bond and tunnels, as far as the site wants it. */
+function servicesOf(plan: Plan, host: "pi" | "server"): Service[] {
+  return [...shaperService(plan, host), ...(host === "pi" ? watchService(plan) : [])];
+}
+
+function sideOf(plan: Plan, end: "pi" | "server", { host, staged }: Machine, drift: string): Side {
   const names = namesOf(plan);
   const oneshots = [
     { unit: names.firewallUnit, reads: names.firewallRules },
@@ -74,6 +83,10 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
       units: [
         ...oneshots.map(({ unit, reads }) => ({ name: unit.name, reads: [unit.path, reads] })),
         ...tunnels,
+        ...servicesOf(plan, end).map(({ unit, files }) => ({
+          name: unit,
+          reads: files.map(({ path }) => path),
+        })),
       ],
       listeners: [
         { unit: "systemd-networkd.service", action: "restart", reads: names.networkd },

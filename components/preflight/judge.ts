@@ -1,4 +1,5 @@
 import type { Plan } from "../../site/plan.ts";
+import { shaperModules } from "../shaper/script.ts";
 
 /** The facts of a host that decide whether it can serve, by the keys of look.sh. */
 type Facts = Map<string, string[]>;
@@ -53,6 +54,7 @@ export function lookEnvironment(plan: Plan, host: "pi" | "server", probe: boolea
     BOND: plan[host].bond,
     PORT: String(plan.tunnels[0]!.port),
     SERVER: plan.server.address,
+    MODULES: ["bonding", "tun", "nf_tables", ...shaperModules(plan)].join(" "),
     LINES: plan.lines.map((line) => [line.name, line.gateway, line.interface].join()).join(" "),
     PROBE: probe ? "yes" : "no",
   };

@@ -4,9 +4,10 @@
 # table on the Pi are gone when this ends.
 #
 # In its environment: SITE; ROLE (server or pi); BOND, our bond's name; PORT, the first UDP port; SERVER, its
-# address; LINES, on the Pi, `name,gateway,interface` of each; PROBE=yes where UDP is to be tried.
+# address; MODULES of the kernel that are needed; LINES, on the Pi, `name,gateway,interface` of each; PROBE=yes where
+# UDP is to be tried.
 set -u
-: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${LINES=}" "${PROBE=no}"
+: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${MODULES:?}" "${LINES=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 
 tell() { printf '%s=%s\n' "$1" "$2"; }
@@ -17,7 +18,7 @@ tell os "${ID:-unknown} ${VERSION_ID:-}"
 tell kernel "$(uname -r)"
 command -v apt-get >/dev/null || tell lacks apt-get
 [ -d /run/systemd/system ] || tell lacks systemd
-for module in bonding tun nf_tables; do
+for module in $MODULES; do
   [ -d "/sys/module/$module" ] || modprobe -n -q "$module" || tell lacks "the kernel module $module"
 done
 tell openvpn "$(dpkg-query -W -f '${Version}' openvpn 2>/dev/null ||
