@@ -33,7 +33,7 @@ ${taps.map(({ tap, rate, oneWay }) => `    ${tap}) rate=${rate}${delays ? ` half
 # The queues for these slaves, if they are not set already.
 shape() {
   [ "$*" != "$shaped" ] || return 0
-  slowest=${delays ? " longest=0" : ""}
+  slowest=''${delays ? " longest=0" : ""}
   for tap; do
     tunnel "$tap"
     [ "\${slowest:-$rate}" -lt "$rate" ] || slowest=$rate
