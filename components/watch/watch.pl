@@ -27,9 +27,8 @@ sub rules {
 # A line begins as one that is used and has lost nothing.
 sub line {
   my ($name, $mark, @taps) = @_;
-  my $line = { name => $name, mark => $mark, taps => \@taps, outcomes => [], lost => 0, silent => 0, out => 0 };
-  $line->{$_} = -1e9 for qw(dirty revived);
-  return $line;
+  my %calm = (outcomes => [], lost => 0, silent => 0, dirty => -1e9, revived => [-1e9, -1e9], out => 0);
+  return { name => $name, mark => $mark, taps => \@taps, %calm };
 }
 
 # Notes what became of the probes sent at one moment, one for each line. Where all were lost it was not the lines.
@@ -42,13 +41,13 @@ sub note {
       $line->{silent}++;
       next;
     }
-    # It speaks again. If it was dead the bond has seen that by itself, and uses it again at once; but not if it died
-    # twice within CLEAN seconds, or while it was out: then all was loss.
+    # It speaks again. If it was dead the bond has seen that by itself, and uses it again at once; but not for the third
+    # time within CLEAN seconds, nor where it died while it was out: then all was loss.
     my $dead = $line->{silent} >= $rules->{dead};
-    my $excused = $dead && !$line->{out} && $now - $line->{revived} >= $rules->{clean};
+    my $excused = $dead && !$line->{out} && $now - $line->{revived}[0] >= $rules->{clean};
     count($line, 1, $now, $rules) for 1 .. ($excused ? 0 : $line->{silent});
     count($line, 0, $now, $rules);
-    $line->{revived} = $now if $dead;
+    $line->{revived} = [$line->{revived}[1], $now] if $dead;
     $line->{silent} = 0;
   }
 }
@@ -148,7 +147,8 @@ sub main {
       note(\@lines, [map { $_->[($sequence - $late) % $ring] } @answered], $sent, $rules);
       apply(judge(\@lines, $sent, $rules));
     }
-    apply(grep { $_->{out} && has_carrier($_) } @lines) if ++$sequence % $probes == 0;
+    apply(grep { $_->{out} && has_carrier($_) } @lines);
+    $sequence++;
   }
   $_->{out} = 0 for @lines;
   apply(@lines);

@@ -51,12 +51,13 @@ test("a line that loses 5 % stays for hours", () => {
   expect(play("(arrives(5), arrives(1))", 4 * 3600)).toEqual([]);
 });
 
-test("a line that was dead is used again at once; one that dies again within the minute is not", () => {
-  expect(play("($t < 30 || $t >= 38, 1)", 200)).toEqual([]);
-  const twice = play("($t < 30 || $t >= 38 && $t < 60 || $t >= 68, 1)", 200);
-  expect(twice.map(([, what]) => what)).toEqual(["one is out", "one is used"]);
-  expect(twice[0]![0]).toBeCloseTo(68, 0);
-  expect(twice[1]![0]).toBeCloseTo(128, 0);
+test("a line that was dead is used again at once; one that dies for the third time within the minute is not", () => {
+  const twice = "$t < 30 || $t >= 38 && $t < 50 || $t >= 58";
+  expect(play(`(${twice}, 1)`, 200)).toEqual([]);
+  const said = play(`((${twice}) && ($t < 70 || $t >= 78), 1)`, 200);
+  expect(said.map(([, what]) => what)).toEqual(["one is out", "one is used"]);
+  expect(said[0]![0]).toBeCloseTo(78, 0);
+  expect(said[1]![0]).toBeCloseTo(138, 0);
 });
 
 test("where no line is better none goes, and what all of them lose together is held against none", () => {
