@@ -1,11 +1,13 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type StagedFile, stageFile } from "../host/file.ts";
+import type { HostUnit } from "../host/generation.ts";
 import { Host } from "../host/host.ts";
 import type { Plan } from "../site/plan.ts";
 import { type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
-import { type Names, namesOf } from "./names.ts";
+import { namesOf } from "./names.ts";
 import { oneshotUnit } from "./oneshot.ts";
 import { type Routes, renderRoutesScript } from "./routes.ts";
+import type { Service } from "./service.ts";
 
 /** What both ends need of the distribution: the tunnels, the firewall, the offloads, the keys, the check. */
 const commonPackages = ["openvpn", "nftables", "ethtool", "openssl", "iputils-ping", "procps"];
@@ -24,8 +26,8 @@ export interface MachineTexts {
 export interface Staged {
   files: StagedFile[];
   resources: pulumi.Resource[];
-  /** Units that stand on this host alone, each with the file it reads, in the order in which they start. */
-  units: { unit: Names["bondUnit"]; reads: string }[];
+  /** What runs beside bond and tunnels. */
+  units: HostUnit[];
 }
 
 /**
@@ -94,6 +96,12 @@ export class Machine extends pulumi.ComponentResource {
     const dependsOn = [...this.ready, ...after];
     this.staged.files.push(...files);
     this.staged.resources.push(...files.map((file) => stageFile(this.host, file, { parent, dependsOn })));
+  }
+
+  /** Stages a service's files, and has the activation run it. */
+  serve(parent: pulumi.Resource, { unit, files }: Service) {
+    this.stage(parent, files);
+    this.staged.units.push({ name: unit, reads: files.map(({ path }) => path) });
   }
 
   /** Makes the key pair of a line on this machine, once, and tells its certificate's fingerprint. */

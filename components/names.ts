@@ -21,6 +21,8 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     /** Where a script keeps the picture of what it has set, while it stands. */
     picture: (what: string) => `/run/adsl-${site}-${what}.picture`,
     check: `${folder}/check`,
+    shaperScript: `${folder}/shaper`,
+    watchProgram: `${folder}/watch`,
     tunnel: (tunnel: string) => `${folder}/tunnel-${tunnel}.conf`,
     peer: (line: string) => `${folder}/peer-${line}.conf`,
     certificate: (line: string) => `${folder}/keys/${line}.crt`,
@@ -38,6 +40,8 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     gatewaysUnit: unit("gateways.service"),
     firewallUnit: unit("firewall.service"),
     dnsmasqUnit: unit("dnsmasq.service"),
+    shaperUnit: unit("shaper.service"),
+    watchUnit: unit("watch.service"),
     /** The template of all tunnels' units; an instance's name is `adsl-SITE-tunnel@NAME.service`. */
     tunnelTemplate: unit("tunnel@.service"),
     /** Where a tunnel's OpenVPN may write while it runs: under /run, gone with it. */

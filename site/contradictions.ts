@@ -6,6 +6,7 @@ import { dhcpContradictions } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
 import { halfLogin } from "./ovh.ts";
 import { asRecord, type Raw } from "./raw.ts";
+import { shapingContradictions } from "./shaping.ts";
 import { tunnelContradictions } from "./tunnels.ts";
 
 /**
@@ -17,7 +18,7 @@ export function findContradictions(raw: unknown): Mistake[] {
   const site = asRecord(raw);
   const pi = asRecord(site.pi);
   const server = asRecord(site.server);
-  const bond = { network: "172.16.16.0/30", interface: "bond0", ...asRecord(site.bond) };
+  const bond: Raw = { network: "172.16.16.0/30", interface: "bond0", ...asRecord(site.bond) };
   const lines = Array.isArray(site.lines) ? site.lines.map(asRecord) : [];
   const lan = parseCidr(pi.address);
   return [
@@ -34,6 +35,7 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...halfLogin(server),
     ...lanMistakes(site.lan, lan, lines),
     ...costsTwice(asRecord(site.costs)),
+    ...shapingContradictions(lines, bond.arpInterval),
   ];
 }
 

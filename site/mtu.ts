@@ -29,6 +29,12 @@ export function atmCells(ipBytes: number, overhead: number): number {
   return Math.ceil((ipBytes + overhead) / 48);
 }
 
+/** Bytes that an IP packet costs on a line: whole cells of 53 where there are any. */
+export function lineBytes(encapsulation: Encapsulation, ipBytes: number): number {
+  const { overhead, cells } = encapsulations[encapsulation];
+  return cells ? atmCells(ipBytes, overhead) * 53 : ipBytes + overhead;
+}
+
 /**
  * The MTU inside the tunnels that carries most TCP payload per cell on a line without ever fragmenting:
  * either the line's whole MTU, or the largest packet that fills its cells exactly. Without cells it is the

@@ -4,7 +4,9 @@ import { type MonthlyCost, monthlyCost } from "./cost.ts";
 import { type PlannedLan, planLan } from "./lan.ts";
 import { encapsulations } from "./mtu.ts";
 import type { Line, Site, Ssh } from "./schema.ts";
+import { planShaping, type Shaping } from "./shaping.ts";
 import { countPorts, planMtu } from "./tunnels.ts";
+import { planWatch, probesPerSecond, type Watch } from "./watch.ts";
 
 /** One OpenVPN tunnel: a tap at each end, and the server's port that joins them. */
 export interface Tunnel {
@@ -66,6 +68,10 @@ export interface Plan {
   bondTable: number;
   /** Routing table on the server for the site's LAN: by the site's first port, which no other site has. */
   serverTable: number;
+  /** The queues at both ends; undefined where none is wanted. */
+  shaping: Shaping | undefined;
+  /** The watch over the lines' loss; undefined where none is wanted, or there is but one line. */
+  watch: Watch | undefined;
   confirmWithin: number;
   /** Where the server is looked up at OVH; undefined: nowhere. */
   ovh?: { serviceName: string; endpoint: string };
@@ -83,6 +89,7 @@ const bondTable = 21000;
 export function planSite(site: Site): Plan {
   const lines = planLines(site);
   const { firstPort, keepalive, ...vpn } = site.vpn;
+  const watch = planWatch(site.watch, lines);
   const tunnels = interleave(lines.map((line) => line.tunnelPlans));
   const bondNetwork = parseCidr(site.bond.network)!;
   const lan = parseCidr(site.pi.address)!;
@@ -125,6 +132,15 @@ export function planSite(site: Site): Plan {
     bondTable,
     // Well above the system's own tables: 254 is main.
     serverTable: 20000 + firstPort,
+    // The other modes give the lines no equal shares, so that one queue for all has no rate to go by.
+    shaping:
+      site.bond.mode === "balance-rr"
+        ? planShaping(site.qos, lines, {
+            arpInterval: site.bond.arpInterval,
+            probesPerSecond: watch ? probesPerSecond : 0,
+          })
+        : undefined,
+    watch,
     confirmWithin: site.activation.confirmWithin,
     ovh: site.server.ovh && { serviceName: site.server.ovh.serviceName, endpoint: site.server.ovh.endpoint },
     lan: site.lan && planLan(site.lan),

@@ -8,7 +8,9 @@ import { gateway } from "./lineInterface.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
 import { ovh } from "./ovh.ts";
+import { qos } from "./shaping.ts";
 import { innerMtuField, lineTunnelFields, tunnelFields } from "./tunnels.ts";
+import { watch } from "./watch.ts";
 
 const login = {
   /** Address or name that SSH connects to. Default: the host's own address. */
@@ -53,6 +55,11 @@ const line = z.strictObject({
   ...lineTunnelFields,
   /** What it costs a month, in costs.currency. */
   price: price.optional(),
+  /**
+   * Its idle round trip in milliseconds, as a ping through the box alone shows it: packets over faster lines then
+   * wait for those of the slowest. Default: unknown, and nothing waits.
+   */
+  latency: whole(1, 2000, "milliseconds").optional(),
 });
 
 const schema = z.strictObject({
@@ -99,6 +106,8 @@ const schema = z.strictObject({
         .prefault({}),
     })
     .prefault({}),
+  qos,
+  watch,
   activation: z
     .strictObject({
       /** Seconds after which a host undoes a change that no fresh login has confirmed. Default 90. */

@@ -5,6 +5,8 @@ import { renderTunnelTemplate } from "../adslLine/openvpn.ts";
 import type { Machine } from "../machine.ts";
 import { type Names, namesOf } from "../names.ts";
 import { oneshotUnit } from "../oneshot.ts";
+import { shaperService } from "../shaper/shaper.ts";
+import { watchService } from "../watch/watch.ts";
 import { renderBondScript } from "./script.ts";
 
 /** What each host answered, before this run, on what has drifted; empty when nothing. */
@@ -48,7 +50,9 @@ export class Bond extends pulumi.ComponentResource {
         },
         { path: names.tunnelTemplate.path, text: renderTunnelTemplate(names) },
       ]);
+      for (const service of shaperService(plan, host)) ends[host].serve(this, service);
     }
+    for (const service of watchService(plan)) ends.pi.serve(this, service);
     const sides = hosts.map((host) => sideOf(plan, ends[host], drift[host]));
     const activation = new Activation(sides, plan.confirmWithin, { parent: this });
     this.generation = activation.generation;
@@ -67,7 +71,6 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
     },
     { unit: names.bondUnit, reads: [names.bondScript] },
     { unit: names.routesUnit, reads: [names.routesScript], state: names.routesScript },
-    ...staged.units.map(({ unit, reads }) => ({ unit, reads: [reads] })),
   ];
   const tunnels = plan.lines.flatMap((line) =>
     line.tunnelPlans.map((tunnel) => ({
@@ -75,10 +78,6 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
       reads: [names.tunnelTemplate.path, names.tunnel(tunnel.name), names.peer(line.name)],
     })),
   );
-  const dnsmasq = {
-    name: names.dnsmasqUnit.name,
-    reads: [names.dnsmasqUnit.path, names.dnsmasq],
-  };
   return {
     host,
     content: {
@@ -90,7 +89,7 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
           state,
         })),
         ...tunnels,
-        ...(plan.lan && host.name === "pi" ? [dnsmasq] : []),
+        ...staged.units,
       ],
       listeners: [
         { unit: "systemd-networkd.service", action: "restart", reads: names.networkd },

@@ -10,10 +10,13 @@ export class Lan extends pulumi.ComponentResource {
   constructor(lan: PlannedLan, plan: Plan, pi: Machine, options?: pulumi.ComponentResourceOptions) {
     super("adsl-bonding:components:Lan", "lan", {}, options);
     const names = namesOf(plan);
-    pi.stage(this, [
-      { path: names.dnsmasq, text: renderDnsmasq(plan, lan, names) },
-      { path: names.dnsmasqUnit.path, text: renderDnsmasqUnit(plan.site, names) },
-    ]);
+    pi.serve(this, {
+      unit: names.dnsmasqUnit.name,
+      files: [
+        { path: names.dnsmasqUnit.path, text: renderDnsmasqUnit(plan.site, names) },
+        { path: names.dnsmasq, text: renderDnsmasq(plan, lan, names) },
+      ],
+    });
     this.registerOutputs();
   }
 }

@@ -1,6 +1,7 @@
 import { byDhcp } from "../../site/lineInterface.ts";
 import type { Plan } from "../../site/plan.ts";
 import type { Names } from "../names.ts";
+import { sandbox } from "../service.ts";
 
 /**
  * The script that gives each line's table its box as the way out, and keeps it there: the kernel drops
@@ -58,27 +59,7 @@ ExecStartPre=${names.gatewaysScript} set
 ExecStart=${names.gatewaysScript} watch
 Restart=always
 RestartSec=2
-CapabilityBoundingSet=CAP_NET_ADMIN
-NoNewPrivileges=yes
-ProtectSystem=strict
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictAddressFamilies=AF_NETLINK AF_UNIX AF_INET
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-
+${sandbox("CAP_NET_ADMIN", "AF_NETLINK AF_UNIX AF_INET")}
 [Install]
 WantedBy=multi-user.target
 `;

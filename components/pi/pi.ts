@@ -25,11 +25,13 @@ way="and traffic leaves through ${pi.bond}"`,
     };
     super("adsl-bonding:components:Pi", pi, plan, texts, options);
     const names = namesOf(plan);
-    this.stage(this, [
-      { path: names.gatewaysScript, text: renderGateways(plan), mode: "0755" },
-      { path: names.gatewaysUnit.path, text: gatewaysUnitText(names) },
-    ]);
-    this.staged.units.push({ unit: names.gatewaysUnit, reads: names.gatewaysScript });
+    this.serve(this, {
+      unit: names.gatewaysUnit.name,
+      files: [
+        { path: names.gatewaysUnit.path, text: gatewaysUnitText(names) },
+        { path: names.gatewaysScript, text: renderGateways(plan), mode: "0755" },
+      ],
+    });
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Plan } from "../../site/plan.ts";
+import { shaperModules } from "../shaper/script.ts";
 
 /** The facts of a host that decide whether it can serve, by the keys of look.sh. */
 type Facts = Map<string, string[]>;
@@ -58,6 +59,7 @@ export function lookEnvironment(plan: Plan, host: "pi" | "server", probe: boolea
     LINES: plan.lines
       .map((line) => [line.name, line.gateway, line.interface, line.protocol].join())
       .join(" "),
+    MODULES: ["bonding", "tun", "nf_tables", ...shaperModules(plan)].join(" "),
     PROBE: probe ? "yes" : "no",
   };
 }

@@ -4,10 +4,11 @@
 # table on the Pi are gone when this ends.
 #
 # In its environment: SITE; ROLE (server or pi); BOND, our bond's name; PORT, the first UDP port; SERVER, its
-# address; BIND, that on which its tunnels listen, empty for all; LINES, on the Pi, `name,gateway,interface,protocol` of
-# each, a gateway `dhcp` being what DHCP gave the interface; PROBE=yes where UDP is to be tried.
+# address; BIND, that on which its tunnels listen, empty for all; MODULES of the kernel that are needed; LINES, on the Pi,
+# `name,gateway,interface,protocol` of each, a gateway `dhcp` being what DHCP gave the interface; PROBE=yes where UDP is
+# to be tried.
 set -u
-: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${BIND=}" "${LINES=}" "${PROBE=no}"
+: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 
 tell() { printf '%s=%s\n' "$1" "$2"; }
@@ -18,7 +19,7 @@ tell os "${ID:-unknown} ${VERSION_ID:-}"
 tell kernel "$(uname -r)"
 command -v apt-get >/dev/null || tell lacks apt-get
 [ -d /run/systemd/system ] || tell lacks systemd
-for module in bonding tun nf_tables; do
+for module in $MODULES; do
   [ -d "/sys/module/$module" ] || modprobe -n -q "$module" || tell lacks "the kernel module $module"
 done
 tell openvpn "$(dpkg-query -W -f '${Version}' openvpn 2>/dev/null ||
@@ -101,7 +102,7 @@ EOF
       fi
     fi
     # TCP is for lines that let no UDP through.
-    [ "$PROBE" = yes ] && [ "$protocol" = udp ] || continue
+    if [ "$PROBE" != yes ] || [ "$protocol" != udp ]; then continue; fi
     table=$((21900 + number)) from=$((40900 + number))
     # 17 is UDP: its name is only known where netbase is installed.
     set -- pref 900 ipproto 17 sport "$from" lookup "$table"

@@ -18,7 +18,8 @@ test("tunnels of a line with several stand among the others'", () => {
 const line = fc.record({
   name: fc.stringMatching(/^[a-z][a-z0-9]{0,9}$/),
   tunnels: fc.integer({ min: 1, max: 8 }),
-  down: fc.integer({ min: 1, max: 100_000 }).map((rate) => `${rate} kbit/s`),
+  // Below that eight tunnels' ARP probes leave little else.
+  down: fc.integer({ min: 500, max: 100_000 }).map((rate) => `${rate} kbit/s`),
   mtu: fc.integer({ min: 576, max: 1500 }),
   fragment: fc.boolean(),
 });

@@ -28,6 +28,8 @@ test("the example is a right config, and defaults are filled in", () => {
   });
   expect(site.vpn.firstPort).toBe(1194);
   expect(site.activation.confirmWithin).toBe(90);
+  expect(site.qos).toEqual({ enabled: true, share: 0.995 });
+  expect(site.watch).toEqual({ enabled: true, loss: 20, clean: 60 });
   expect(site.pi.ssh.port).toBe(22);
 });
 
@@ -65,7 +67,7 @@ describe("each wrong value is told with its path", () => {
     ["the Pi's address without its prefix", "pi.address", (s) => (s.pi.address = "192.168.1.252")],
     ["IPv6 where IPv4 is meant", "server.address", (s) => (s.server.address = "2001:db8::1")],
     ["a name where an address is meant", "server.address", (s) => (s.server.address = "server.example")],
-    ["a field that does not exist", "lines[0].latency", (s) => (s.lines[0].latency = 50)],
+    ["a field that does not exist", "lines[0].speed", (s) => (s.lines[0].speed = 50)],
     ["a missing host key", "server.ssh.hostKey", (s) => delete s.server.ssh.hostKey],
     ["an RSA host key", "pi.ssh.hostKey", (s) => (s.pi.ssh.hostKey = "ssh-rsa AAAA")],
     ["no line at all", "lines", (s) => (s.lines = [])],
@@ -137,6 +139,17 @@ describe("each wrong value is told with its path", () => {
     ],
     ["an interface with a blank", "lines[1].interface", (s) => (s.lines[1].interface = "eth 1")],
     ["a bond named as a tap", "bond.interface", (s) => (s.bond = { interface: "tap0" })],
+    ["a latency with its unit", "lines[0].latency", (s) => (s.lines[0].latency = "50 ms")],
+    ["a latency of one line alone", "lines[1].latency", (s) => delete s.lines[1].latency],
+    ["a share in per cent", "qos.share", (s) => (s.qos = { share: 95 })],
+    ["a word for a choice", "qos.enabled", (s) => (s.qos = { enabled: "off" })],
+    ["a loss as a fraction", "watch.loss", (s) => (s.watch = { loss: 0.2 })],
+    ["no time to be clean", "watch.clean", (s) => (s.watch = { clean: 0 })],
+    [
+      "more tunnels than the line can be watched on",
+      "lines[0].up",
+      (s) => Object.assign(s.lines[0], { up: "128 kbit/s", tunnels: 4 }),
+    ],
     ["half a second to confirm", "activation.confirmWithin", (s) => (s.activation = { confirmWithin: 0.5 })],
   ];
   test.each(wrong)("%s", (_, path, change) => {

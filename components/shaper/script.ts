@@ -1,0 +1,119 @@
+import type { End, Plan } from "../../site/plan.ts";
+import type { Shaping, TapShare } from "../../site/shaping.ts";
+import type { Names } from "../names.ts";
+import { sandbox } from "../service.ts";
+
+/**
+ * The script that sets one end's queues and keeps them right: one cake on the bond at what its live slaves
+ * carry, and the delays that make lines of unequal latency equal. It stands on the bond itself, not on each tap:
+ * packets then leave in order and evenly, and the lines' own queues stay empty.
+ */
+export function renderShaper(
+  end: End,
+  { framing }: Shaping,
+  taps: TapShare[],
+  host: "pi" | "server",
+): string {
+  const { bond } = end;
+  const delays = areUnequal(taps);
+  // The far side of the bond is the site's LAN on the server, and the LAN's hosts are the senders on the Pi.
+  const fairness = host === "pi" ? "dual-srchost" : "dual-dsthost";
+  return `#!/bin/sh
+# The queues of ${bond}, for as long as this runs: they follow the slaves as these die and come back.
+# Called by systemd: watch, and off at the end.
+set -eu
+
+# What each tunnel carries away from here, bit/s${delays ? "; half of its line's round trip, µs" : ""}.
+tunnel() {
+  case $1 in
+${taps.map(({ tap, rate, oneWay }) => `    ${tap}) rate=${rate}${delays ? ` half=${oneWay}` : ""} ;;`).join("\n")}
+  esac
+}
+
+# The queues for these slaves, if they are not set already.
+shape() {
+  [ "$*" != "$shaped" ] || return 0
+  slowest=''${delays ? " longest=0" : ""}
+  for tap; do
+    tunnel "$tap"
+    [ "\${slowest:-$rate}" -lt "$rate" ] || slowest=$rate
+${delays ? '    [ "$longest" -ge "$half" ] || longest=$half\n' : ""}  done
+${framing ? renderCake(bond, framing, fairness) : ""}${delays ? renderDelays : ""}  shaped=$*
+}
+
+# The slaves that are up now. Where none is, nothing leaves, and the queues stay as they are.
+follow() {
+  set --
+  for tap in ${taps.map(({ tap }) => tap).join(" ")}; do
+    [ "$(cat "/sys/class/net/$tap/bonding_slave/mii_status" 2>/dev/null)" != up ] || set -- "$@" "$tap"
+  done
+  [ $# -eq 0 ] || shape "$@"
+}
+
+watch() {
+  shaped=
+  shape ${taps.map(({ tap }) => tap).join(" ")}
+  # The kernel tells each change of a slave at once; the look every few seconds is for what may have been missed.
+  {
+    ip monitor link &
+    while sleep 5; do echo look; done
+  } | while read -r _; do follow; done
+}
+
+off() {
+  for device in ${[bond, ...(delays ? taps.map(({ tap }) => tap) : [])].join(" ")}; do
+    tc qdisc del dev "$device" root 2>/dev/null || true
+  done
+}
+
+"$1"
+`;
+}
+
+/** Whether some taps have to wait for others. */
+function areUnequal(taps: TapShare[]): boolean {
+  return taps.some(({ oneWay }) => oneWay !== taps[0]!.oneWay);
+}
+
+/** The kernel's modules for the queues that the site wants. */
+export function shaperModules({ shaping }: Plan): string[] {
+  if (!shaping) return [];
+  return [...(shaping.framing ? ["sch_cake"] : []), ...(areUnequal(shaping.pi) ? ["sch_netem"] : [])];
+}
+
+function renderCake(bond: string, framing: string, fairness: string): string {
+  return `  # Round-robin gives each slave the same, so the slowest sets the pace. A third of a second is what TCP takes over
+  # such lines; acknowledgements that a later one makes needless don't fill a slow uplink.
+  tc qdisc replace dev ${bond} root cake bandwidth $(($# * slowest))bit ${framing} \\
+    diffserv4 ${fairness} ack-filter rtt 300ms
+  echo "$*: $(($# * slowest / 1000)) kbit/s"
+`;
+}
+
+/** The limit is far above what a line carries in its delay: this queue is never to drop. */
+const renderDelays = `  for tap; do
+    tunnel "$tap"
+    tc qdisc replace dev "$tap" root netem limit 10000 delay $((longest - half))us
+  done
+`;
+
+/** The unit that runs it. It may set queues, and nothing else. */
+export function renderShaperUnit(names: Names, site: string): string {
+  return `[Unit]
+Description=adsl-bonding: queues of site ${site}
+After=${names.bondUnit.name}
+Requires=${names.bondUnit.name}
+PartOf=${names.bondUnit.name}
+StartLimitIntervalSec=0
+
+[Service]
+Type=exec
+ExecStart=${names.shaperScript} watch
+ExecStopPost=${names.shaperScript} off
+Restart=always
+RestartSec=2
+${sandbox("CAP_NET_ADMIN", "AF_NETLINK AF_UNIX")}
+[Install]
+WantedBy=multi-user.target
+`;
+}

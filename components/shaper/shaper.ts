@@ -1,0 +1,24 @@
+import type { Plan } from "../../site/plan.ts";
+import { namesOf } from "../names.ts";
+import type { Service } from "../service.ts";
+import { renderShaper, renderShaperUnit } from "./script.ts";
+
+/** The queues of one end, where the site wants any. */
+export function shaperService(plan: Plan, host: "pi" | "server"): Service[] {
+  const { shaping, site } = plan;
+  if (!shaping) return [];
+  const names = namesOf(plan);
+  return [
+    {
+      unit: names.shaperUnit.name,
+      files: [
+        { path: names.shaperUnit.path, text: renderShaperUnit(names, site) },
+        {
+          path: names.shaperScript,
+          text: renderShaper(plan[host], shaping, shaping[host], host),
+          mode: "0755",
+        },
+      ],
+    },
+  ];
+}

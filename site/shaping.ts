@@ -1,0 +1,143 @@
+import { z } from "zod";
+import type { Mistake } from "./mistake.ts";
+import { type Encapsulation, encapsulations, lineBytes, tunnelOverhead } from "./mtu.ts";
+import { parseRate } from "./rate.ts";
+import type { Raw } from "./raw.ts";
+
+/** What the shaper has to know of a line. */
+export interface ShapedLine {
+  /** Rates as the box shows them, kbit/s. */
+  down: number;
+  up: number;
+  encapsulation: Encapsulation;
+  tunnels: number;
+  /** Idle round trip, ms. */
+  latency?: number;
+}
+
+/** The traffic that passes the shaper by on every line: its watchers'. */
+export interface Watchers {
+  /** Milliseconds between two ARP probes of the bond on each tunnel. */
+  arpInterval: number;
+  /** Probes of the loss watch a second on each line. */
+  probesPerSecond: number;
+}
+
+/** Bytes of an ARP packet for IPv4 (RFC 826), and of an empty ICMP echo request. */
+const arpBytes = 28;
+export const echoBytes = 28;
+
+const share = z.custom<number>((value) => typeof value === "number" && value >= 0.5 && value <= 1, {
+  params: {
+    reason: "must be a number from 0.5 to 1",
+    mend: "Write the part of the lines' rate that is to be used: 0.95 for 95 %.",
+  },
+});
+
+/** The config's section `qos`. */
+export const qos = z
+  .strictObject({
+    /** Whether packets queue at the bond, where they can be put in order, and not in the boxes. Default true. */
+    enabled: z.boolean().default(true),
+    /** Part of the rate that the lines carry, 0.5 to 1: what is left keeps the boxes' own queues empty. Default 0.995. */
+    share: share.default(0.995),
+  })
+  .prefault({});
+
+/**
+ * What one tunnel of a line carries besides its watchers, bit/s: an equal share of the line, less the bond's
+ * ARP probes, which pass the shaper by. Each end sends a probe an interval, and an answer to each of the far end's.
+ */
+export function tunnelRate(line: ShapedLine, direction: "up" | "down", watchers: Watchers): number {
+  const { encapsulation, tunnels } = line;
+  const bits = (ipBytes: number) => 8 * lineBytes(encapsulation, ipBytes);
+  const arp = (2 * 1000 * bits(arpBytes + tunnelOverhead)) / watchers.arpInterval;
+  const echo = watchers.probesPerSecond * bits(echoBytes);
+  return (line[direction] * 1000 - echo) / tunnels - arp;
+}
+
+/**
+ * How tc-cake(8) is to count a packet of the bond. Which line it will travel by is not known yet: where they
+ * differ it is counted as on the dearest, so that none is overfilled.
+ */
+export function framing(lines: Pick<ShapedLine, "encapsulation">[]): string {
+  const kinds = lines.map((line) => encapsulations[line.encapsulation]);
+  const overhead = tunnelOverhead + Math.max(...kinds.map((kind) => kind.overhead));
+  return `${kinds.some(({ cells }) => cells) ? "atm" : "noatm"} overhead ${overhead}`;
+}
+
+/** One tap of an end, as the shaper's script reads it. */
+export interface TapShare {
+  tap: string;
+  /** What its tunnel may carry away from this end, bit/s. */
+  rate: number;
+  /** Half of its line's round trip, µs: the tap of a faster line waits for the slowest. 0 where none is known. */
+  oneWay: number;
+}
+
+/** The queues at both ends. */
+export interface Shaping {
+  /** How cake counts a packet; undefined when only latencies are made equal. */
+  framing: string | undefined;
+  pi: TapShare[];
+  server: TapShare[];
+}
+
+/** The site's queues; undefined when none is wanted. */
+export function planShaping(
+  { enabled, share: part }: z.output<typeof qos>,
+  lines: (ShapedLine & { tunnelPlans: { piTap: string; serverTap: string }[] })[],
+  watchers: Watchers,
+): Shaping | undefined {
+  const unequal = new Set(lines.map(({ latency }) => latency)).size > 1;
+  if (!enabled && !unequal) return undefined;
+  const taps = (end: "piTap" | "serverTap", direction: "up" | "down"): TapShare[] =>
+    lines.flatMap((line) =>
+      line.tunnelPlans.map((tunnel) => ({
+        tap: tunnel[end],
+        rate: Math.round(part * tunnelRate(line, direction, watchers)),
+        oneWay: unequal ? Math.round((line.latency ?? 0) * 500) : 0,
+      })),
+    );
+  return {
+    framing: enabled ? framing(lines) : undefined,
+    pi: taps("piTap", "up"),
+    server: taps("serverTap", "down"),
+  };
+}
+
+/** The mistakes of lines' rates and latencies that show only beside other fields. */
+export function shapingContradictions(lines: Raw[], arpInterval: unknown): Mistake[] {
+  return [...latencies(lines), ...tooSlow(lines, arpInterval)];
+}
+
+function latencies(lines: Raw[]): Mistake[] {
+  if (lines.every(({ latency }) => latency === undefined)) return [];
+  return lines.flatMap(({ latency }, index) => {
+    if (latency !== undefined) return [];
+    const reason = "other lines have theirs, and packets can only be delayed to match where all are known";
+    const mend = "Measure it (ping through the box alone), or leave it out of all lines.";
+    return [{ path: `lines[${index}].latency`, value: latency, reason, mend }];
+  });
+}
+
+/** A tunnel that its watchers fill by more than half is no use. */
+function tooSlow(lines: Raw[], arpInterval: unknown): Mistake[] {
+  const interval = typeof arpInterval === "number" && arpInterval > 0 ? arpInterval : 100;
+  return lines.flatMap((line, index) =>
+    (["down", "up"] as const).flatMap((direction) => {
+      const rate = parseRate(line[direction]);
+      const encapsulation = (line.encapsulation ?? "pppoe-llc") as Encapsulation;
+      const tunnels = line.tunnels ?? 1;
+      if (!rate || !(encapsulation in encapsulations) || typeof tunnels !== "number" || tunnels < 1)
+        return [];
+      const known = { down: rate, up: rate, encapsulation, tunnels };
+      const left = tunnelRate(known, direction, { arpInterval: interval, probesPerSecond: 0 });
+      const each = (rate * 1000) / tunnels;
+      if (left >= each / 2) return [];
+      const reason = `the ARP probes of ${tunnels === 1 ? "its tunnel" : `its ${tunnels} tunnels`} alone take ${((each - left) / 1000).toFixed(1)} kbit/s of each tunnel's share`;
+      const mend = "Write the line's true rate, give it fewer tunnels, or raise bond.arpInterval.";
+      return [{ path: `lines[${index}].${direction}`, value: line[direction], reason, mend }];
+    }),
+  );
+}

@@ -1,0 +1,76 @@
+import { execFileSync } from "node:child_process";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+import { planSite } from "../../site/plan.ts";
+import { parseSite } from "../../site/schema.ts";
+import { exampleSite } from "../example.ts";
+
+const program = fileURLToPath(new URL("../../components/watch/watch.pl", import.meta.url));
+
+/**
+ * Plays a site of two lines through the watch's own judgement, at ten probes a second, 20 % and 60 s: `$t` is the time in
+ * seconds, `arrives(per cent)` says whether a probe of a line that loses so much does.
+ * @param story Perl that gives what became of the two lines' probes at `$t`
+ * @returns what the watch said, with the second at which it did
+ */
+function play(story: string, seconds: number): [number, string][] {
+  const script = `
+    require $ARGV[0];
+    srand(7);
+    sub arrives { rand() >= $_[0] / 100 }
+    my $rules = rules(10, 20, 60);
+    my @lines = (line("one", 1, "tap0"), line("two", 2, "tap1"));
+    for my $tick (0 .. ${seconds} * 10) {
+      my $t = $tick / 10;
+      note(\\@lines, [do { ${story} }], $t, $rules);
+      print "  at $t\\n" if judge(\\@lines, $t, $rules);
+    }`;
+  const output = execFileSync("perl", ["-w", "-e", script, program], { encoding: "utf8" });
+  const told = [...output.matchAll(/^(\w+ is \w+).*\n {2}at ([\d.]+)$/gm)];
+  return told.map(([, what, at]) => [Number(at), what!]);
+}
+
+test.each([20, 25, 40, 80])(
+  "a line that loses %i per cent is out within 12 s, and back after 60 clean ones",
+  (loss) => {
+    const said = play(`(arrives($t >= 30 && $t < 100 ? ${loss} : 0), 1)`, 200);
+    expect(said.map(([, what]) => what)).toEqual(["one is out", "one is used"]);
+    expect(said[0]![0]).toBeGreaterThan(30);
+    expect(said[0]![0]).toBeLessThanOrEqual(42);
+    expect(said[1]![0]).toBeGreaterThanOrEqual(158);
+    expect(said[1]![0]).toBeLessThanOrEqual(162);
+  },
+);
+
+test("a line that goes on losing a little doesn't come back", () => {
+  const said = play("(arrives($t >= 30 && $t < 60 ? 30 : $t >= 60 ? 8 : 0), 1)", 3600);
+  expect(said.map(([, what]) => what)).toEqual(["one is out"]);
+});
+
+test("a line that loses 5 % stays for hours", () => {
+  expect(play("(arrives(5), arrives(1))", 4 * 3600)).toEqual([]);
+});
+
+test("a line that was dead is used again at once; one that dies for the third time within the minute is not", () => {
+  const twice = "$t < 30 || $t >= 38 && $t < 50 || $t >= 58";
+  expect(play(`(${twice}, 1)`, 200)).toEqual([]);
+  const said = play(`((${twice}) && ($t < 70 || $t >= 78), 1)`, 200);
+  expect(said.map(([, what]) => what)).toEqual(["one is out", "one is used"]);
+  expect(said[0]![0]).toBeCloseTo(78, 0);
+  expect(said[1]![0]).toBeCloseTo(138, 0);
+});
+
+test("where no line is better none goes, and what all of them lose together is held against none", () => {
+  expect(play("(arrives(40), arrives(40))", 300).filter(([at]) => at > 20)).toEqual([]);
+  expect(play("my $all = $t < 30 || $t >= 45 && $t < 60 || $t >= 80; ($all, $all)", 200)).toEqual([]);
+});
+
+test("a line that is out comes back when the other dies", () => {
+  const said = play("(arrives($t >= 20 ? 40 : 0), $t < 60 || $t >= 90)", 100);
+  expect(said.map(([, what]) => what)).toEqual(["one is out", "one is used", "one is out"]);
+  expect(said[1]![0]).toBeLessThanOrEqual(65);
+});
+
+test("a site of one line has nothing to watch", () => {
+  expect(planSite(parseSite(exampleSite((site) => site.lines.pop()))).watch).toBeUndefined();
+});

@@ -1,0 +1,114 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { cut, type Measured, measure, ping, restore } from "../../lab/index.ts";
+import { planSite } from "../../site/plan.ts";
+import { parseSite } from "../../site/schema.ts";
+import { exampleSite } from "../example.ts";
+import { deployedSite, eventually, must, slavesSettle } from "./site.ts";
+
+const far = "198.51.100.7";
+/** What the lines carry of TCP payload, alone and one after another: the sum that the bond is held against. */
+const sum = { down: 0, up: 0 };
+/** Long enough that TCP's start does not count: some ten seconds each. */
+const bytes = { down: 12_000_000, up: 1_600_000 };
+
+beforeAll(async () => {
+  await deployedSite();
+  for (const via of ["ovh", "orange"]) {
+    for (const direction of ["down", "up"] as const) {
+      sum[direction] += (await measure({ via, direction, bytes: bytes[direction] / 2 })).mbits;
+    }
+  }
+});
+
+afterAll(async () => {
+  await restore("ovh");
+});
+
+/** What the plan says of the queues, for the lines that live: cake shows whole kbit/s. */
+function expected(lines: string[]): Record<string, number> {
+  const { shaping, lines: planned } = planSite(parseSite(exampleSite()));
+  const of = (end: "pi" | "server") => {
+    const taps = planned.filter(({ name }) => lines.includes(name)).flatMap(({ tunnelPlans }) => tunnelPlans);
+    const names = taps.map(({ piTap, serverTap }) => (end === "pi" ? piTap : serverTap));
+    const live = shaping![end].filter(({ tap }) => names.includes(tap)).map(({ rate }) => rate);
+    return Math.floor((live.length * Math.min(...live)) / 1000);
+  };
+  return { pi: of("pi"), server: of("server") };
+}
+
+/** The rates of both ends' cakes, kbit/s. */
+async function rates(): Promise<Record<string, number>> {
+  const of = async (host: string, bond: string) => {
+    const found = await must(host, `tc qdisc show dev ${bond} root`);
+    return Number(/^qdisc cake .* bandwidth (\d+)Kbit/.exec(found)?.[1]);
+  };
+  return { pi: await of("pi", "bond0"), server: await of("server", "bond-dev") };
+}
+
+/** The delays of the faster line's taps. */
+async function delays(): Promise<Record<string, string | undefined>> {
+  const of = async (host: string, tap: string) => {
+    const found = await must(host, `tc qdisc show dev ${tap} root`);
+    return /^qdisc netem .* delay (\S+)/.exec(found)?.[1];
+  };
+  return { pi: await of("pi", "tap1"), server: await of("server", "tap1-dev") };
+}
+
+/** Waits until the slaves are those of the lines, then sees that the rates are too, at once. */
+async function followed(lines: string[]): Promise<void> {
+  await slavesSettle(lines.length, 60);
+  await must("guest", "sleep 1");
+  expect(await rates()).toEqual(expected(lines));
+}
+
+function tell(what: string, { mbits, ping: alongside, retransmits }: Measured, whole: number): void {
+  const share = (mbits / whole).toFixed(3);
+  console.log(
+    `${what}: ${mbits.toFixed(2)} Mbit/s, ${share} of the lines' sum, ${retransmits} retransmitted, ping ${alongside!.avgMs} / ${alongside!.maxMs} ms, ${alongside!.lost} lost`,
+  );
+}
+
+test.each(["down", "up"] as const)(
+  "one transfer %s uses the lines, and a ping beside it hardly waits",
+  async (direction) => {
+    const idle = await ping("client", far);
+    const measured = await measure({ via: "bond", direction, bytes: bytes[direction], ping: true });
+    tell(direction, measured, sum[direction]);
+    expect(measured.mbits / sum[direction]).toBeGreaterThan(direction === "down" ? 0.9 : 0.8);
+    // Without the queues it waits for 100 ms and more.
+    expect(measured.ping!.avgMs).toBeLessThan(idle.avgMs + 30);
+    expect(measured.ping!.lost).toBe(0);
+  },
+);
+
+test("a line's death halves the rate at both ends, and its return brings it back", async () => {
+  const whole = await rates();
+  expect(whole).toEqual(expected(["ovh", "orange"]));
+  expect(await delays()).toEqual({ pi: "12.5ms", server: "12.5ms" });
+  await cut("ovh");
+  await followed(["orange"]);
+  // The line that is left waits for none.
+  expect(await delays()).toEqual({ pi: undefined, server: undefined });
+  const idle = await ping("client", far);
+  const { mbits, ping: alongside } = await measure({
+    via: "bond",
+    direction: "down",
+    bytes: 5_000_000,
+    ping: true,
+  });
+  console.log(
+    `one line: ${mbits.toFixed(2)} Mbit/s, ping ${idle.avgMs} ms idle, ${alongside!.avgMs} ms beside it`,
+  );
+  expect(alongside!.avgMs).toBeLessThan(idle.avgMs + 30);
+  await restore("ovh");
+  await followed(["ovh", "orange"]);
+  expect(await delays()).toEqual({ pi: "12.5ms", server: "12.5ms" });
+});
+
+test("taken away, the queues leave none behind; set again, they are as before", async () => {
+  await must("pi", "systemctl stop adsl-dev-shaper");
+  expect(await must("pi", "tc qdisc show")).not.toMatch(/cake|netem/);
+  await must("pi", "systemctl start adsl-dev-shaper");
+  await eventually("pi", "tc qdisc show dev bond0 root | grep -q cake", 10);
+  expect(await rates()).toEqual(expected(["ovh", "orange"]));
+});
