@@ -72,14 +72,63 @@ function router(address: string): string {
 /** A file in the guest, by its path there. */
 type Files = Record<string, string>;
 
-/** The site as the guest's scripts read it, and the files of each host that depend on it. */
-export function siteFiles(site: Site): Files {
+/** A host and its cable: its address, its router's, and the bridge it is plugged into, as the guest's scripts name it. */
+type Cabled = { name: string; address: string; gateway: string; bridge: string };
+
+/** All hosts of a site, the Pi first. */
+function cabled({ pi, servers }: Site): Cabled[] {
+  return [
+    { name: "pi", address: pi.address, gateway: pi.gateway, bridge: "lan" },
+    ...servers.map(({ name, address }) => ({
+      name,
+      address,
+      gateway: router(address),
+      bridge: "core internet",
+    })),
+  ];
+}
+
+/** How a host is told its address: by NetworkManager in a guest of its own, else as Debian does it, or a provider. */
+function networkFile({ name, address, gateway }: Cabled, own: boolean): Files {
+  if (own) {
+    const connection = [
+      ...["[connection]", "id=eth0", "type=ethernet", "interface-name=eth0", ""],
+      ...["[ipv4]", "method=manual", `address1=${address}/24,${gateway}`, ""],
+      ...["[ipv6]", "method=disabled", ""],
+    ];
+    return { "etc/NetworkManager/system-connections/eth0.nmconnection": connection.join("\n") };
+  }
+  if (name === "pi") {
+    const stanza = ["auto eth0", "iface eth0 inet static", `\taddress ${address}/24`, `\tgateway ${gateway}`];
+    return {
+      "etc/network/interfaces": ["auto lo", "iface lo inet loopback", "", ...stanza, ""].join("\n"),
+    };
+  }
+  const network = [
+    "[Match]",
+    "Name=eth0",
+    "",
+    "[Network]",
+    `Address=${address}/24`,
+    `Gateway=${gateway}`,
+    "",
+  ];
+  return { "etc/systemd/network/10-eth0.network": network.join("\n") };
+}
+
+/**
+ * The site as the guest's scripts read it, and the files of each host that depend on it.
+ * @param ownGuests names of the hosts that are QEMU guests of their own; the n-th one's cable ends in the guest's card eth{n}
+ */
+export function siteFiles(site: Site, ownGuests: string[] = []): Files {
+  const hosts = cabled(site);
   const networks = [...site.servers, site.far, site.mirror].map(({ address }) => `${router(address)}/24`);
   const words = [
     `lan lan ${site.operator.address}/24 ${site.operator.gateway}`,
     `internet core ${[...new Set(networks)].join(" ")}`,
-    `host pi`,
-    ...site.servers.map(({ name }) => `host ${name}`),
+    ...hosts.map(({ name, bridge }) =>
+      ownGuests.includes(name) ? `own ${name} eth${ownGuests.indexOf(name) + 1} ${bridge}` : `host ${name}`,
+    ),
     ...site.lines.map(
       (line) =>
         `line ${line.name} ${line.box}/24 ${line.public} ${line.down} ${line.up} ${line.rtt} ${line.queue}`,
@@ -88,36 +137,18 @@ export function siteFiles(site: Site): Files {
     `far far ${site.far.address}/24 ${router(site.far.address)}`,
     `mirror mirror ${site.mirror.address}/24 ${router(site.mirror.address)}`,
   ];
-  const files: Files = {
-    site: `${words.join("\n")}\n`,
-    "cables/pi": "lan\n",
-    "hosts/pi/etc/network/interfaces": [
-      "auto lo",
-      "iface lo inet loopback",
-      "",
-      "auto eth0",
-      "iface eth0 inet static",
-      `\taddress ${site.pi.address}/24`,
-      `\tgateway ${site.pi.gateway}`,
-      "",
-    ].join("\n"),
-  };
-  if (site.pi.forwarding) files["hosts/pi/etc/sysctl.d/10-router.conf"] = "net.ipv4.ip_forward = 1\n";
-  for (const { name, address } of site.servers) {
-    files[`cables/${name}`] = "core internet\n";
-    files[`hosts/${name}/etc/systemd/network/10-eth0.network`] = [
-      "[Match]",
-      "Name=eth0",
-      "",
-      "[Network]",
-      `Address=${address}/24`,
-      `Gateway=${router(address)}`,
-      "",
-    ].join("\n");
-  }
-  for (const name of ["pi", ...site.servers.map((server) => server.name)]) {
-    const source = `deb [trusted=yes] http://${site.mirror.address} ./\n`;
-    files[`hosts/${name}/etc/apt/sources.list.d/lab.list`] = source;
+  const files: Files = { site: `${words.join("\n")}\n` };
+  for (const host of hosts) {
+    const own = ownGuests.includes(host.name);
+    const its: Files = {
+      ...networkFile(host, own),
+      "etc/apt/sources.list.d/lab.list": `deb [trusted=yes] http://${site.mirror.address} ./\n`,
+    };
+    if (host.name === "pi" && site.pi.forwarding) {
+      its["etc/sysctl.d/10-router.conf"] = "net.ipv4.ip_forward = 1\n";
+    }
+    for (const [path, text] of Object.entries(its)) files[`hosts/${host.name}/${path}`] = text;
+    if (!own) files[`cables/${host.name}`] = `${host.bridge}\n`;
   }
   return files;
 }
