@@ -109,6 +109,7 @@ export async function startGuest(plan: GuestPlan, port: number, name: string): P
     // Nothing but the forwarded port passes: the guest sees no network of the machine, nor of anyone else.
     ...["-netdev", `user,id=up,restrict=on,hostfwd=tcp:127.0.0.1:${port}-10.0.2.15:22`],
     ...["-device", "virtio-net-pci,netdev=up"],
+    ...plan.ownGuests.flatMap((name) => card(`${name}.lab`, `${name}.host`)),
     ...["-no-reboot", "-qmp", "unix:qmp,server=on,wait=off"],
     ...(kept ? ["-incoming", `exec:cat '${relative(runFolder, state)}'`] : []),
   ];
@@ -221,7 +222,7 @@ async function openMonitor(): Promise<Monitor> {
 }
 
 /** The emulated machine itself: what a kept state must find again as it was. */
-async function machine({ clock, ownGuests }: GuestPlan): Promise<string[]> {
+async function machine({ clock }: GuestPlan): Promise<string[]> {
   const speed =
     clock === "virtual"
       ? ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on", "-smp", "1"]
@@ -229,7 +230,6 @@ async function machine({ clock, ownGuests }: GuestPlan): Promise<string[]> {
   return [
     ...[...computer, ...speed, "-m", String(memoryMegabytes)],
     ...["-append", `${kernelWords} systemd.unit=lab.target`],
-    ...ownGuests.flatMap((name) => card(`${name}.lab`, `${name}.host`)),
   ];
 }
 
