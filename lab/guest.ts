@@ -23,17 +23,25 @@ import {
  */
 export type Clock = "virtual" | "real";
 
-/** How long a guest lives when nobody ends it. */
+/** How long an emulator lives when nobody ends it. */
 const lifetime = "4h";
 const memoryMegabytes = 3072;
 
 /** The running guest's files; commands run here, since a socket's path must be short. */
 export const runFolder = join(home, "run");
-const pidFile = join(runFolder, "pid");
+/** The guest's own name among the emulators of a run. */
+const guestName = "guest";
 const states = join(home, "states");
 
 /** What a guest is started with. */
-export type GuestPlan = { images: Images; clock: Clock; files: Record<string, string>; keys: string };
+export type GuestPlan = {
+  images: Images;
+  clock: Clock;
+  files: Record<string, string>;
+  keys: string;
+  /** The hosts that are guests of their own (ownGuest.ts): each one's cable comes in by a card of this guest. */
+  ownGuests: string[];
+};
 
 /** A digest of all that makes the guest what it is, once it has booted. */
 export async function guestDigest(plan: GuestPlan): Promise<string> {
@@ -43,15 +51,42 @@ export async function guestDigest(plan: GuestPlan): Promise<string> {
 }
 
 /** The guest's process, when it runs. */
-export async function guestProcess(): Promise<number | undefined> {
+export function guestProcess(): Promise<number | undefined> {
+  return emulatorProcess(guestName);
+}
+
+/** An emulator of this run by its name, when it runs: the leader of its process group. */
+export async function emulatorProcess(name: string): Promise<number | undefined> {
   try {
-    const pid = Number(await readFile(pidFile, "utf8"));
+    const pid = Number(await readFile(join(runFolder, `${name}.pid`), "utf8"));
     // Numbers are used again after a restart of the machine: it must be the emulator, and this folder's.
     const command = await readFile(`/proc/${pid}/cmdline`, "utf8");
     return command.includes("qemu-system") && command.includes(home) ? pid : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** Starts an emulator, which leaves NAME.pid, NAME.log and its console's NAME.serial.log in the folder of the run. */
+export async function startEmulator(name: string, args: string[]): Promise<void> {
+  const log = openSync(join(runFolder, `${name}.log`), "w");
+  const words = [...args, "-name", `adsl-bonding-${name}`, "-serial", `file:${name}.serial.log`];
+  const child = spawn("timeout", ["-k", "10", lifetime, "qemu-system-x86_64", ...words], {
+    cwd: runFolder,
+    detached: true,
+    stdio: ["ignore", log, log],
+  });
+  closeSync(log);
+  child.unref();
+  await writeFile(join(runFolder, `${name}.pid`), String(child.pid));
+}
+
+/** Ends an emulator, if it runs: "SIGKILL" is its power cord. */
+export async function endEmulator(name: string, signal: "SIGTERM" | "SIGKILL"): Promise<void> {
+  const pid = await emulatorProcess(name);
+  if (!pid) return;
+  process.kill(-pid, signal);
+  for (let tries = 0; (await emulatorProcess(name)) && tries < 100; tries++) await pause(0.1);
 }
 
 /** Starts the guest: from its kept state where there is one, else from its kernel. Says which. */
@@ -74,31 +109,22 @@ export async function startGuest(plan: GuestPlan, port: number, name: string): P
     // Nothing but the forwarded port passes: the guest sees no network of the machine, nor of anyone else.
     ...["-netdev", `user,id=up,restrict=on,hostfwd=tcp:127.0.0.1:${port}-10.0.2.15:22`],
     ...["-device", "virtio-net-pci,netdev=up"],
-    ...["-serial", "file:serial.log", "-qmp", "unix:qmp,server=on,wait=off"],
+    ...plan.ownGuests.flatMap((name) => card(`${name}.lab`, `${name}.host`)),
+    ...["-no-reboot", "-qmp", "unix:qmp,server=on,wait=off"],
     ...(kept ? ["-incoming", `exec:cat '${relative(runFolder, state)}'`] : []),
   ];
-  const log = openSync(join(runFolder, "qemu.log"), "w");
-  const child = spawn("timeout", ["-k", "10", lifetime, "qemu-system-x86_64", ...args], {
-    cwd: runFolder,
-    detached: true,
-    stdio: ["ignore", log, log],
-  });
-  closeSync(log);
-  child.unref();
-  await writeFile(pidFile, String(child.pid));
+  await startEmulator(guestName, args);
   return kept ? "kept" : "booted";
 }
 
-/** Ends the guest and the connection to it. */
+/** Ends the guest, the hosts that are guests of their own, and the connection to it. */
 export async function stopGuest(): Promise<void> {
   await attempt("ssh", [...mux, "-O", "exit", "guest"], { cwd: runFolder, timeoutSeconds: 10 }).catch(
     () => {},
   );
-  const pid = await guestProcess();
-  if (pid) {
-    process.kill(pid, "SIGTERM");
-    for (let tries = 0; (await guestProcess()) && tries < 100; tries++) await pause(0.1);
-  }
+  const files = await readdir(runFolder).catch(() => []);
+  const names = files.filter((file) => file.endsWith(".pid")).map((file) => file.slice(0, -".pid".length));
+  await Promise.all(names.map((name) => endEmulator(name, "SIGTERM")));
   await rm(runFolder, { recursive: true, force: true });
 }
 
@@ -153,7 +179,7 @@ export async function wake(): Promise<void> {
     monitor?.close();
     if (status === "running") return;
   }
-  throw new LabError(`the guest does not wake (see ${join(runFolder, "qemu.log")})`);
+  throw new LabError(`the guest does not wake (see ${join(runFolder, `${guestName}.log`)})`);
 }
 
 type Monitor = { ask(command: string, words?: object): Promise<unknown>; close(): void };
@@ -200,36 +226,51 @@ async function machine({ clock }: GuestPlan): Promise<string[]> {
   const speed =
     clock === "virtual"
       ? ["-accel", "tcg,thread=single", "-icount", "shift=0,sleep=on", "-smp", "1"]
-      : ["-accel", (await kvmWorks()) ? "kvm" : "tcg,thread=multi", "-smp", "2"];
-  // A processor with AES, but without AVX and XSAVE: those are what software emulation is slowest at (a Pulumi up took
-  // twice the time with QEMU's "max"), and nothing here gains by them.
-  const processor = "Westmere";
-  const words =
-    "console=ttyS0 quiet mitigations=off net.ifnames=0 apparmor=0 selinux=0 audit=0 cryptomgr.notests";
+      : ["-accel", await acceleration(), "-smp", "2"];
   return [
-    ...[
-      "-name",
-      "adsl-bonding-lab",
-      "-machine",
-      "q35",
-      "-cpu",
-      processor,
-      "-m",
-      String(memoryMegabytes),
-      ...speed,
-    ],
-    ...["-display", "none", "-vga", "none", "-no-reboot", "-nodefaults"],
-    ...["-append", `${words} random.trust_cpu=on panic=-1 systemd.unit=lab.target`],
+    ...[...computer, ...speed, "-m", String(memoryMegabytes)],
+    ...["-append", `${kernelWords} systemd.unit=lab.target`],
   ];
 }
 
-/** Everything of the lab's own that the guest finds under /lab. */
-async function labEntries({ files, keys }: GuestPlan): Promise<Entry[]> {
-  const entries: Entry[] = Object.entries(files).map(([path, text]) => ({
-    path: `lab/${path}`,
-    mode: 0o644,
-    data: Buffer.from(text),
-  }));
+/**
+ * What all emulated machines have in common. Their processor has AES, but neither AVX nor XSAVE: those are what
+ * software emulation is slowest at (a Pulumi up took twice the time with QEMU's "max"), and nothing here gains by them.
+ */
+export const computer = [
+  "-machine",
+  "q35",
+  "-cpu",
+  "Westmere",
+  "-display",
+  "none",
+  "-vga",
+  "none",
+  "-nodefaults",
+];
+export const kernelWords =
+  "console=ttyS0 quiet mitigations=off net.ifnames=0 apparmor=0 selinux=0 audit=0 cryptomgr.notests random.trust_cpu=on panic=-1";
+
+/** How an emulator of the real clock runs. */
+export async function acceleration(): Promise<string> {
+  return (await kvmWorks()) ? "kvm" : "tcg,thread=multi";
+}
+
+/**
+ * A network card whose cable goes to another emulator's, by a pair of sockets in the folder of the run: either end may
+ * come and go.
+ */
+export function card(here: string, there: string, mac?: string): string[] {
+  const ends = `local.type=unix,local.path=${here},remote.type=unix,remote.path=${there}`;
+  return [
+    ...["-netdev", `dgram,id=${here},${ends}`],
+    ...["-device", ["virtio-net-pci", `netdev=${here}`, ...(mac ? [`mac=${mac}`] : [])].join(",")],
+  ];
+}
+
+/** Everything of the lab's own that the guest finds under /lab; a host that is a guest of its own takes its part of it. */
+export async function labEntries({ files, keys }: Pick<GuestPlan, "files" | "keys">): Promise<Entry[]> {
+  const entries = Object.entries(files).map(([path, text]) => textEntry(`lab/${path}`, text));
   for (const [folder, under] of [
     [guestFiles, "lab"],
     [keys, "lab/keys"],
@@ -244,6 +285,11 @@ async function labEntries({ files, keys }: GuestPlan): Promise<Entry[]> {
     }
   }
   return entries.sort((one, other) => (one.path < other.path ? -1 : 1));
+}
+
+/** A file of an archive, by its text. */
+export function textEntry(path: string, text: string): Entry {
+  return { path, mode: 0o644, data: Buffer.from(text) };
 }
 
 /** A port of the loopback that nobody listens on: the wanted one, if it can be had. */
@@ -265,11 +311,11 @@ export async function connect(timeoutSeconds: number): Promise<void> {
   const end = Date.now() + timeoutSeconds * 1000;
   while ((await attempt("ssh", [...mux, "-O", "check", "guest"], { cwd: runFolder })).code !== 0) {
     if (!(await guestProcess())) {
-      const log = await readFile(join(runFolder, "qemu.log"), "utf8").catch(() => "");
+      const log = await readFile(join(runFolder, `${guestName}.log`), "utf8").catch(() => "");
       throw new LabError(`the guest has ended\n${log.trim()}`);
     }
     if (Date.now() > end)
-      throw new LabError(`the guest does not answer (see ${join(runFolder, "serial.log")})`);
+      throw new LabError(`the guest does not answer (see ${join(runFolder, `${guestName}.serial.log`)})`);
     await rm(join(runFolder, "mux"), { force: true });
     const code = await new Promise((resolve) => {
       spawn("ssh", [...mux, "-M", "-N", "-f", "-o", "ConnectTimeout=10", "guest"], {

@@ -1,5 +1,6 @@
 import { chmod, mkdir, readdir, readFile, rename, rm, symlink, writeFile } from "node:fs/promises";
 import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { archive } from "./cpio.ts";
 import { attempt, digest, guestFiles, home, installed, LabError, run, step } from "./system.ts";
 
@@ -51,6 +52,9 @@ const hostPackages = [
   "less",
 ];
 
+/** A plain Debian as Raspberry Pi OS has it today: NetworkManager keeps the card. */
+const ownGuestPackages = [...hostPackages.filter((name) => name !== "ifupdown"), "network-manager"];
+
 /** What the hosts may install, from the mirror inside the lab. */
 const mirrorPackages = ["openvpn", "nftables", "ethtool", "openssl", "dnsmasq", "tcpdump", "iperf3", "curl"];
 
@@ -71,39 +75,46 @@ const moduleExcludes = ["drivers/gpu", "drivers/media", "drivers/scsi", "drivers
   .concat(["sound", "fs/xfs", "fs/btrfs", "fs/ocfs2", "fs/smb", "fs/nfs", "fs/nfsd", "fs/ceph", "fs/f2fs"])
   .flatMap((folder) => [`/lib/modules/*/kernel/${folder}/*`, `/usr/lib/modules/*/kernel/${folder}/*`]);
 
+/** The first program of the guest's first root. */
+const firstProgram = join(guestFiles, "init.sh");
+
 /** Modules that the disk and the overlay root hang on, in the order of their needs. */
 const bootModules = ["virtio_pci", "virtio_blk", "ext4", "overlay", "virtio_net", "qemu_fw_cfg"];
 
-/** What a build made: paths of the kernel, its first root, and the two disks. */
-export type Images = { kernel: string; initrd: string; guest: string; hosts: string; digest: string };
+/**
+ * What a build made: paths of the kernel, its first root, and the disks; that of hosts with a guest of their own only
+ * where it was asked for.
+ */
+export type Images = {
+  kernel: string;
+  initrd: string;
+  guest: string;
+  hosts: string;
+  ownGuest?: string;
+  digest: string;
+};
 
 /** Builds whatever is missing or stale; a second call finds all of it and returns at once. */
-export async function images(guest: Debian, hosts: Debian): Promise<Images> {
+export async function images(guest: Debian, hosts: Debian, withOwnGuests: boolean): Promise<Images> {
   await prepareMachine();
-  const [guestFolder, hostsFolder] = await Promise.all([
-    cached(
-      `guest-${guest}`,
-      [guestPackages, pathExcludes, moduleExcludes, bootModules, recipe(buildGuest), recipe(firstRoot)],
-      (folder) => buildGuest(folder, guest),
-    ),
-    cached(
-      `hosts-${hosts}`,
-      [hostPackages, mirrorPackages, pathExcludes, masked, recipe(buildHosts)],
-      (folder) => buildHosts(folder, hosts),
-    ),
+  const [guestFolder, hostsFolder, ownGuestFolder] = await Promise.all([
+    cached(`guest-${guest}`, (folder) => buildGuest(folder, guest)),
+    cached(`hosts-${hosts}`, (folder) => buildHosts(folder, hosts)),
+    withOwnGuests ? cached(`own-guest-${hosts}`, (folder) => buildOwnGuest(folder, hosts)) : undefined,
   ]);
   return {
     kernel: join(guestFolder, "kernel"),
     initrd: join(guestFolder, "initrd"),
     guest: join(guestFolder, "disk"),
     hosts: join(hostsFolder, "disk"),
-    digest: digest([basename(guestFolder), basename(hostsFolder)]),
+    ownGuest: ownGuestFolder && join(ownGuestFolder, "disk"),
+    digest: digest([guestFolder, hostsFolder, ownGuestFolder ?? ""].map((folder) => basename(folder))),
   };
 }
 
-/** A build is as old as the code that makes it. */
-function recipe(build: { toString(): string }): string {
-  return build.toString();
+/** What goes into every build: this file, as it is written (a test runner's functions read otherwise), and the first root's program. */
+async function recipe(): Promise<string[]> {
+  return Promise.all([fileURLToPath(import.meta.url), firstProgram].map((file) => readFile(file, "utf8")));
 }
 
 /** Installs what is missing on this machine: programs, each with the package that brings it. */
@@ -122,16 +133,12 @@ export async function prepareMachine(programs: Record<string, string> = machineP
 }
 
 /**
- * A folder of products under a name that tells their inputs. It gets that name last, so a build that was
+ * A folder of products under a name that tells the recipe they were made by. It gets that name last, so a build that was
  * interrupted is never taken for a whole one; older builds of the same kind are removed.
  */
-async function cached(
-  kind: string,
-  inputs: unknown,
-  build: (folder: string) => Promise<void>,
-): Promise<string> {
+async function cached(kind: string, build: (folder: string) => Promise<void>): Promise<string> {
   const all = join(home, "images");
-  const name = `${kind}-${digest(inputs)}`;
+  const name = `${kind}-${digest(await recipe())}`;
   await mkdir(all, { recursive: true });
   const present = await readdir(all);
   if (present.includes(name)) return join(all, name);
@@ -207,11 +214,17 @@ async function bootstrap(
   );
 }
 
-/** Writes a folder's tree into an ext4 image, read-only in use and so without a journal. */
-async function disk(file: string, tree: string): Promise<void> {
+/**
+ * Writes a folder's tree into an ext4 image. One that is only read needs no journal; one that is written to has room,
+ * and a journal, for its host's power may be cut.
+ */
+async function disk(file: string, tree: string, use: "read" | "write" = "read"): Promise<void> {
   const kilobytes = Number((await run("du", ["-s", "--block-size=1024", tree])).split("\t")[0]);
-  const size = `${Math.ceil((kilobytes * 1.15) / 1024) + 64}M`;
-  await run("mkfs.ext4", ["-q", "-F", "-O", "^has_journal", "-m", "0", "-d", tree, file, size], {
+  const room = use === "read" ? 64 : 1024;
+  const size = `${Math.ceil((kilobytes * 1.15) / 1024) + room}M`;
+  // What mkfs leaves to the first mount would keep the emulated processor busy.
+  const features = use === "read" ? ["-O", "^has_journal"] : ["-E", "lazy_itable_init=0,lazy_journal_init=0"];
+  await run("mkfs.ext4", ["-q", "-F", ...features, "-m", "0", "-d", tree, file, size], {
     env: { PATH: `${process.env.PATH}:/usr/sbin:/sbin` },
   });
   await rm(tree, { recursive: true });
@@ -242,7 +255,7 @@ async function firstRoot(root: string, version: string, file: string): Promise<v
   await writeFile(
     file,
     archive([
-      { path: "init", mode: 0o755, data: await readFile(join(guestFiles, "init.sh")) },
+      { path: "init", mode: 0o755, data: await readFile(firstProgram) },
       { path: "busybox", mode: 0o755, data: await readFile(join(root, "usr/bin/busybox")) },
       {
         path: "order",
@@ -277,7 +290,10 @@ const masked = [
   "getty.target",
   "systemd-networkd-wait-online.service",
   "systemd-pcrlock-make-policy.service",
-  // What a container has no use for, each a second of boot.
+];
+
+/** What a container has no use for, each a second of boot. */
+const containerMasked = [
   "sys-kernel-config.mount",
   "sys-fs-fuse-connections.mount",
   "modprobe@configfs.service",
@@ -322,6 +338,26 @@ async function buildHosts(folder: string, debian: Debian): Promise<void> {
     `Origin: lab\nLabel: lab\nCodename: lab\nDate: ${new Date().toUTCString()}\nSHA256:\n ${sum} ${size} Packages\n`,
   );
 
+  await plain(root, [...masked, ...containerMasked]);
+  // A host looks for its own network cards at boot, not for the devices of the guest it lives in.
+  const trigger = join(root, "etc/systemd/system/systemd-udev-trigger.service.d");
+  await mkdir(trigger, { recursive: true });
+  const command = "udevadm trigger --type=devices --action=add --subsystem-match=net";
+  await writeFile(join(trigger, "lab.conf"), `[Service]\nExecStart=\nExecStart=-${command}\n`);
+  await disk(join(folder, "disk"), tree);
+}
+
+/** The disk of a host that is a guest of its own; kernel and modules are the guest's, as every host's. */
+async function buildOwnGuest(folder: string, debian: Debian): Promise<void> {
+  const root = join(folder, "root");
+  await bootstrap(root, debian, ownGuestPackages, pathExcludes, "minbase");
+  await plain(root, [...masked, "serial-getty@.service"]);
+  await mkdir(join(root, "usr/lib/modules"), { recursive: true });
+  await disk(join(folder, "disk"), root, "write");
+}
+
+/** Makes a fresh root a Debian as it comes: a user with sudo, nothing that tells one host from another. */
+async function plain(root: string, off: string[]): Promise<void> {
   await rm(join(root, "var/lib/apt/lists"), { recursive: true });
   await mkdir(join(root, "var/lib/apt/lists/partial"), { recursive: true });
   await rm(join(root, "etc/apt/sources.list"), { force: true });
@@ -341,18 +377,12 @@ async function buildHosts(folder: string, debian: Debian): Promise<void> {
   await writeFile(join(root, "etc/sudoers.d/admin"), "admin ALL=(ALL) NOPASSWD: ALL\n", { mode: 0o440 });
   // A provider's server answers at once; names can't be looked up here.
   await writeFile(join(root, "etc/ssh/sshd_config.d/lab.conf"), "UseDNS no\n");
-  for (const unit of masked) {
+  for (const unit of off) {
     const link = join(root, "etc/systemd/system", unit);
     await rm(link, { force: true });
     await symlink("/dev/null", link);
   }
-  // A host looks for its own network cards at boot, not for the devices of the guest it lives in.
-  const trigger = join(root, "etc/systemd/system/systemd-udev-trigger.service.d");
-  await mkdir(trigger, { recursive: true });
-  const command = "udevadm trigger --type=devices --action=add --subsystem-match=net";
-  await writeFile(join(trigger, "lab.conf"), `[Service]\nExecStart=\nExecStart=-${command}\n`);
   await chmod(root, 0o755);
-  await disk(join(folder, "disk"), tree);
 }
 
 /** Whether the machine's processor lets a guest run on it: a /dev/kvm alone does not say so. */

@@ -19,6 +19,14 @@ import {
   wake,
 } from "./guest.ts";
 import { type Debian, images } from "./image.ts";
+import {
+  killOwnGuest,
+  onOwnGuest,
+  ownGuestState,
+  rebootOwnGuest,
+  startOwnGuest,
+  wipeOwnGuest,
+} from "./ownGuest.ts";
 import { type Line, readSite, type Site, siteFiles } from "./site.ts";
 import { attempt, home, LabError, type Result, run, step } from "./system.ts";
 
@@ -29,7 +37,7 @@ export { LabError, type Result, step } from "./system.ts";
 
 /** What kind of lab to bring up; all of it has a default. */
 export type Options = {
-  /** "virtual" (the default) for figures, "real" for speed. */
+  /** "virtual" for figures, "real" for speed; virtual unless a host is a guest of its own. */
   clock?: Clock;
   /** The guest's Debian, and so the kernel: 13 has 6.12, 12 has 6.1. */
   guest?: Debian;
@@ -37,6 +45,11 @@ export type Options = {
   hosts?: Debian;
   /** A lab file: JSON of the type Site, any field of which may be left out. */
   site?: string;
+  /**
+   * Hosts, by name, that are QEMU guests of their own instead of containers, with NetworkManager: for what a container
+   * can't show. Only under the real clock: two emulators can't share a virtual one. Such a lab's state can't be kept.
+   */
+  ownGuests?: string[];
 };
 
 /** How the hosts of the running lab are reached: all that a deployment to it has to know. */
@@ -52,6 +65,8 @@ export type Facts = {
   hosts: Record<string, { address: string; hostKey: string }>;
   site: Site;
   clock: Clock;
+  /** The hosts that are guests of their own. */
+  ownGuests: string[];
 };
 
 /** Which way through a line: in is towards the site. */
@@ -63,12 +78,19 @@ const keys = join(home, "keys");
 
 /** Brings the lab up, or finds it up: a lab of other options is taken down first. */
 export async function up(options: Options = {}): Promise<Facts> {
-  const { clock = "virtual", guest = 13, hosts = 13 } = options;
+  const { guest = 13, hosts = 13, ownGuests = [] } = options;
+  const { clock = ownGuests.length > 0 ? "real" : "virtual" } = options;
+  if (ownGuests.length > 0 && clock === "virtual") {
+    throw new LabError(
+      `a host that is a guest of its own (${ownGuests.join(", ")}) has a clock of its own: take the real one for the lab`,
+    );
+  }
   const site = await readSite(options.site);
+  for (const name of ownGuests) mustBeHost(site, name);
   await mkdir(join(home, "states"), { recursive: true });
-  const built = await images(guest, hosts);
+  const built = await images(guest, hosts, ownGuests.length > 0);
   await makeKeys(["lab", "guest", ...hostNames(site)]);
-  const plan = { images: built, clock, keys, files: siteFiles(site) };
+  const plan = { images: built, clock, keys, files: siteFiles(site, ownGuests), ownGuests };
   const digest = await guestDigest(plan);
   if (await guestProcess()) {
     const same = (await readFile(join(runFolder, "digest"), "utf8").catch(() => "")) === digest;
@@ -95,7 +117,7 @@ async function begin(
   state = digest,
 ): Promise<Facts> {
   await mkdir(runFolder, { recursive: true });
-  const made = await writeFacts(site, plan.clock, port);
+  const made = await writeFacts(site, plan, port);
   await writeFile(join(runFolder, "plan.json"), JSON.stringify({ plan, digest }), { mode: 0o600 });
   let kept = (await startGuest(plan, port, state)) === "kept";
   if (kept) {
@@ -113,10 +135,11 @@ async function begin(
   } else {
     step(`booting the guest (${plan.clock} clock)`);
   }
+  await Promise.all(plan.ownGuests.map((name) => startOwnGuest(plan, name)));
   await connect(kept ? 120 : 400);
   if (!kept) step("the guest answers; starting the hosts");
   await ready(hostNames(site), 600);
-  if (!kept) {
+  if (!kept && plan.ownGuests.length === 0) {
     step("keeping the guest's state, for a quick start next time");
     await keepState(digest);
   }
@@ -132,6 +155,11 @@ async function begin(
 
 function hostNames(site: Site): string[] {
   return ["pi", ...site.servers.map(({ name }) => name)];
+}
+
+function mustBeHost(site: Site, name: string): void {
+  const names = hostNames(site);
+  if (!names.includes(name)) throw new LabError(`${name} is no host; there are ${names.join(", ")}`);
 }
 
 /** Ends the lab. Images, keys and the kept state stay for the next one. */
@@ -162,7 +190,7 @@ async function publicKey(name: string): Promise<string> {
   return text.split(" ").slice(0, 2).join(" ").trim();
 }
 
-async function writeFacts(site: Site, clock: Clock, port: number): Promise<Facts> {
+async function writeFacts(site: Site, { clock, ownGuests }: GuestPlan, port: number): Promise<Facts> {
   const addresses: Record<string, string> = { pi: site.pi.address };
   for (const { name, address } of site.servers) addresses[name] = address;
   const hosts: Facts["hosts"] = {};
@@ -176,6 +204,7 @@ async function writeFacts(site: Site, clock: Clock, port: number): Promise<Facts
     hosts,
     site,
     clock,
+    ownGuests,
   };
   const known = [
     `[127.0.0.1]:${port} ${made.jump.hostKey}`,
@@ -212,9 +241,11 @@ async function ready(names: string[], timeoutSeconds: number): Promise<void> {
   await Promise.all(
     names.map(async (name) => {
       const view = name === "pi" ? "guest" : "far";
-      const command = `timeout ${timeoutSeconds} /lab/ready.sh ${name} ${hosts[name]?.address} ${view}`;
+      const command = `timeout ${timeoutSeconds} /lab/ready.sh ${hosts[name]?.address} ${view}`;
       const { code } = await inGuest(command, { timeoutSeconds: timeoutSeconds * 2 });
       if (code !== 0) throw new LabError(`the host ${name} does not come up`);
+      // A boot is over when nothing waits to be started.
+      await exec(name, "systemctl is-system-running --wait", { timeoutSeconds });
       step(`the host ${name} is up`);
     }),
   );
@@ -231,14 +262,16 @@ export type ExecOptions = {
  * line's name (its box), "client", "far", "mirror", "internet". A command out of time ends with 124.
  */
 export async function exec(place: string, command: string, options: ExecOptions = {}): Promise<Result> {
-  const { site } = await facts();
+  const { site, ownGuests } = await facts();
   const places = ["guest", "client", "far", "mirror", "internet", ...hostNames(site)];
   places.push(...site.lines.map(({ name }) => name));
   if (!places.includes(place)) throw new LabError(`${place} is none of ${places.join(", ")}`);
   const { stdin = "", timeoutSeconds = 60 } = options;
-  const words = `/lab/in.sh ${place} timeout -k 5 ${timeoutSeconds} sh -c ${quoted(command)}`;
+  const words = `timeout -k 5 ${timeoutSeconds} sh -c ${quoted(command)}`;
   // Under the virtual clock the guest's seconds are several of ours while it is busy.
-  return inGuest(words, { stdin, timeoutSeconds: timeoutSeconds * 8 + 60 });
+  const bounded = { stdin, timeoutSeconds: timeoutSeconds * 8 + 60 };
+  if (ownGuests.includes(place)) return onOwnGuest(place, words, bounded);
+  return inGuest(`/lab/in.sh ${place} ${words}`, bounded);
 }
 
 async function line(name: string): Promise<Line> {
@@ -284,12 +317,22 @@ export async function restore(name: string): Promise<void> {
   await alter(name, ["restore"]);
 }
 
+/** The power cord of a host: of its container, or of its own emulator. */
 async function power(word: "kill" | "start" | "reboot" | "wipe", name: string): Promise<void> {
-  const { site } = await facts();
-  if (!hostNames(site).includes(name))
-    throw new LabError(`${name} is no host; there are ${hostNames(site).join(", ")}`);
-  await mustInGuest(`timeout 120 /lab/power.sh ${word} ${name}`, { timeoutSeconds: 600 });
+  const { site, ownGuests } = await facts();
+  mustBeHost(site, name);
+  if (!ownGuests.includes(name)) {
+    await mustInGuest(`timeout 120 /lab/power.sh ${word} ${name}`, { timeoutSeconds: 600 });
+    return;
+  }
+  if (word === "reboot") return rebootOwnGuest(name, bootSeconds);
+  if (word !== "start") await killOwnGuest(name);
+  if (word === "wipe") await wipeOwnGuest(name);
+  if (word !== "kill") await startOwnGuest((await running()).plan, name);
 }
+
+/** By the guest's clock: what a host's boot may take. */
+const bootSeconds = 240;
 
 /** Cuts a host's power: every process of it is gone at once, what it had written stays. */
 export async function kill(name: string): Promise<void> {
@@ -299,13 +342,13 @@ export async function kill(name: string): Promise<void> {
 /** Starts a host that is off, and waits for its ssh. */
 export async function start(name: string): Promise<void> {
   await power("start", name);
-  await ready([name], 120);
+  await ready([name], bootSeconds);
 }
 
 /** Reboots a host in order, and waits for its ssh. */
 export async function reboot(name: string): Promise<void> {
   await power("reboot", name);
-  await ready([name], 120);
+  await ready([name], bootSeconds);
 }
 
 /**
@@ -316,7 +359,7 @@ export async function reset(names?: string[]): Promise<void> {
   const { site, jump } = await facts();
   if (names) {
     for (const name of names) await power("wipe", name);
-    return ready(names, 120);
+    return ready(names, bootSeconds);
   }
   const { plan, digest } = await running();
   await stopGuest();
@@ -325,7 +368,11 @@ export async function reset(names?: string[]): Promise<void> {
 
 /** Keeps the whole lab as it is now, under a name, for `wakeAs`. */
 export async function keepAs(name: string): Promise<void> {
-  await keepState(`${(await running()).digest}-${name}`);
+  const { plan, digest } = await running();
+  if (plan.ownGuests.length > 0) {
+    throw new LabError(`a lab in which ${plan.ownGuests.join(", ")} is a guest of its own can't be kept`);
+  }
+  await keepState(`${digest}-${name}`);
 }
 
 /** Puts the whole lab back to what was kept under a name; false, and nothing done, where nothing was. */
@@ -433,17 +480,23 @@ function readPing(text: string): Ping {
 
 /** What runs, in words: the guest, each host, each line as it is now. */
 export async function status(): Promise<string[]> {
-  const { site, clock, jump } = await facts();
-  const units = hostNames(site).map((name) => `host@${name}`);
+  const { site, clock, jump, ownGuests } = await facts();
+  const names = hostNames(site);
+  const units = names.map((name) => `host@${name}`);
   const states = (
     await inGuest(`systemctl is-active ${units.join(" ")}`, { timeoutSeconds: 60 })
   ).stdout.split("\n");
+  const hosts = names.map(async (name, index) =>
+    ownGuests.includes(name)
+      ? `host   ${name}: ${await ownGuestState(name)}, a guest of its own`
+      : `host   ${name}: ${states[index]}`,
+  );
   const lines = await mustInGuest("cd /run/lines && grep -H . [a-z]* | grep -v as-made", {
     timeoutSeconds: 60,
   });
   return [
     `guest  up, ${clock} clock, ssh on 127.0.0.1 port ${jump.port}`,
-    ...hostNames(site).map((name, index) => `host   ${name}: ${states[index]}`),
+    ...(await Promise.all(hosts)),
     ...lines
       .trim()
       .split("\n")

@@ -3,8 +3,9 @@ import { parseArgs } from "node:util";
 import { demo } from "./demo.ts";
 import * as lab from "./index.ts";
 
-const usage = `npm run lab                          the lab, brought up and shown
-npm run lab -- up [--clock virtual|real] [--guest 12|13] [--hosts 12|13] [--site FILE]
+const usage = `npm run lab                          the lab, brought up and shown; takes the options of up
+npm run lab -- up [--clock virtual|real] [--guest 12|13] [--hosts 12|13] [--site FILE] [--own-guest HOST]
+                                     own-guest: the host is a QEMU guest of its own, not a container (may come twice)
 npm run lab -- down                  ends it; images and the kept state stay
 npm run lab -- reset [HOST...]       hosts as new; without a name the whole lab
 npm run lab -- status
@@ -59,20 +60,24 @@ async function main(): Promise<void> {
       guest: { type: "string" },
       hosts: { type: "string" },
       site: { type: "string" },
+      "own-guest": { type: "string", multiple: true },
     },
   });
   const [word, name = "", ...rest] = parsed.positionals;
-  const options = parsed.values as Record<string, string | undefined>;
+  const values = parsed.values as Record<string, string | undefined>;
+  const options: lab.Options = {
+    clock:
+      values.clock === undefined ? undefined : oneOf(values.clock, ["virtual", "real"] as const, "virtual"),
+    guest: debian(values.guest),
+    hosts: debian(values.hosts),
+    site: values.site,
+    ownGuests: parsed.values["own-guest"] as string[] | undefined,
+  };
   switch (word) {
     case undefined:
-      return demo();
+      return demo(options);
     case "up":
-      await lab.up({
-        clock: oneOf(options.clock, ["virtual", "real"] as const, "virtual"),
-        guest: debian(options.guest),
-        hosts: debian(options.hosts),
-        site: options.site,
-      });
+      await lab.up(options);
       return;
     case "down":
       return lab.down();

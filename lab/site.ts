@@ -82,15 +82,86 @@ function ownBridge(index: number): string {
 /** A file in the guest, by its path there. */
 type Files = Record<string, string>;
 
-/** The site as the guest's scripts read it, and the files of each host that depend on it. */
-export function siteFiles(site: Site): Files {
+/** A host and its cable: its address, its router's, and the bridge it is plugged into, as the guest's scripts name it. */
+type Cabled = { name: string; address: string; gateway: string; bridge: string };
+
+/** All hosts of a site, the Pi first. */
+function cabled({ pi, servers }: Site): Cabled[] {
+  return [
+    { name: "pi", address: pi.address, gateway: pi.gateway, bridge: "lan" },
+    ...servers.map(({ name, address }) => ({
+      name,
+      address,
+      gateway: router(address),
+      bridge: "core internet",
+    })),
+  ];
+}
+
+/** How a host is told its address: by NetworkManager in a guest of its own, else as Debian does it, or a provider. */
+function networkFile({ name, address, gateway }: Cabled, own: boolean): Files {
+  if (own) {
+    const connection = [
+      ...["[connection]", "id=eth0", "type=ethernet", "interface-name=eth0", ""],
+      ...["[ipv4]", "method=manual", `address1=${address}/24,${gateway}`, ""],
+      ...["[ipv6]", "method=disabled", ""],
+    ];
+    return { "etc/NetworkManager/system-connections/eth0.nmconnection": connection.join("\n") };
+  }
+  if (name === "pi") {
+    const stanza = ["auto eth0", "iface eth0 inet static", `\taddress ${address}/24`, `\tgateway ${gateway}`];
+    return {
+      "etc/network/interfaces": ["auto lo", "iface lo inet loopback", "", ...stanza, ""].join("\n"),
+    };
+  }
+  const network = [
+    "[Match]",
+    "Name=eth0",
+    "",
+    "[Network]",
+    `Address=${address}/24`,
+    `Gateway=${gateway}`,
+    "",
+  ];
+  return { "etc/systemd/network/10-eth0.network": network.join("\n") };
+}
+
+/** The cables between the Pi and boxes that are not on the LAN: interface and bridge of each. */
+function lineCables({ lines }: Site): string[] {
+  return lines.flatMap(({ cable }, index) => (cable ? [`${cable.interface} ${ownBridge(index)}`] : []));
+}
+
+/** What the Pi was set to before the program came. */
+function piFiles({ pi, lines }: Site): Files {
+  const sysctl = { ...(pi.forwarding ? { "net.ipv4.ip_forward": 1 } : {}), ...pi.sysctl };
+  const settings = Object.entries(sysctl).map(([name, value]) => `${name} = ${value}\n`);
+  const files: Files = { "etc/sysctl.d/10-router.conf": settings.join("") };
+  for (const { cable } of lines) {
+    if (!cable) continue;
+    const words =
+      cable.address === "dhcp"
+        ? ["[Network]", "DHCP=ipv4", "[DHCPv4]", "RouteMetric=100"]
+        : ["[Network]", `Address=${cable.address}/24`];
+    const network = ["[Match]", `Name=${cable.interface}`, ...words, ""];
+    files[`etc/systemd/network/10-${cable.interface}.network`] = network.join("\n");
+  }
+  return files;
+}
+
+/**
+ * The site as the guest's scripts read it, and the files of each host that depend on it.
+ * @param ownGuests names of the hosts that are QEMU guests of their own; the n-th one's cable ends in the guest's card eth{n}
+ */
+export function siteFiles(site: Site, ownGuests: string[] = []): Files {
+  const hosts = cabled(site);
   const networks = [...site.servers, site.far, site.mirror].map(({ address }) => `${router(address)}/24`);
   const words = [
     `lan lan ${site.operator.address}/24 ${site.operator.gateway}`,
     `internet core ${[...new Set(networks)].join(" ")}`,
     ...site.lines.flatMap(({ cable }, index) => (cable ? [`cable ${ownBridge(index)}`] : [])),
-    `host pi`,
-    ...site.servers.map(({ name }) => `host ${name}`),
+    ...hosts.map(({ name, bridge }) =>
+      ownGuests.includes(name) ? `own ${name} eth${ownGuests.indexOf(name) + 1} ${bridge}` : `host ${name}`,
+    ),
     ...site.lines.map((line, index) => {
       const bridge = line.cable ? ownBridge(index) : "lan";
       return `line ${line.name} ${bridge} ${line.box}/24 ${line.public} ${line.down} ${line.up} ${line.rtt} ${line.queue}${line.cable?.address === "dhcp" ? " dhcp" : ""}`;
@@ -99,56 +170,18 @@ export function siteFiles(site: Site): Files {
     `far far ${site.far.address}/24 ${router(site.far.address)}`,
     `mirror mirror ${site.mirror.address}/24 ${router(site.mirror.address)}`,
   ];
-  const files: Files = {
-    site: `${words.join("\n")}\n`,
-    "cables/pi": [
-      "eth0 lan",
-      ...site.lines.flatMap(({ cable }, index) => (cable ? [`${cable.interface} ${ownBridge(index)}`] : [])),
-      "",
-    ].join("\n"),
-    "hosts/pi/etc/network/interfaces": [
-      "auto lo",
-      "iface lo inet loopback",
-      "",
-      "auto eth0",
-      "iface eth0 inet static",
-      `\taddress ${site.pi.address}/24`,
-      `\tgateway ${site.pi.gateway}`,
-      "",
-    ].join("\n"),
-  };
-  const sysctl = { ...(site.pi.forwarding ? { "net.ipv4.ip_forward": 1 } : {}), ...site.pi.sysctl };
-  files["hosts/pi/etc/sysctl.d/10-router.conf"] = Object.entries(sysctl)
-    .map(([name, value]) => `${name} = ${value}\n`)
-    .join("");
-  for (const { cable } of site.lines) {
-    if (!cable) continue;
-    const words =
-      cable.address === "dhcp"
-        ? ["[Network]", "DHCP=ipv4", "[DHCPv4]", "RouteMetric=100"]
-        : ["[Network]", `Address=${cable.address}/24`];
-    files[`hosts/pi/etc/systemd/network/10-${cable.interface}.network`] = [
-      "[Match]",
-      `Name=${cable.interface}`,
-      ...words,
-      "",
-    ].join("\n");
-  }
-  for (const { name, address } of site.servers) {
-    files[`cables/${name}`] = "eth0 core internet\n";
-    files[`hosts/${name}/etc/systemd/network/10-eth0.network`] = [
-      "[Match]",
-      "Name=eth0",
-      "",
-      "[Network]",
-      `Address=${address}/24`,
-      `Gateway=${router(address)}`,
-      "",
-    ].join("\n");
-  }
-  for (const name of ["pi", ...site.servers.map((server) => server.name)]) {
-    const source = `deb [trusted=yes] http://${site.mirror.address} ./\n`;
-    files[`hosts/${name}/etc/apt/sources.list.d/lab.list`] = source;
+  const files: Files = { site: `${words.join("\n")}\n` };
+  for (const host of hosts) {
+    const own = ownGuests.includes(host.name);
+    const its: Files = {
+      ...networkFile(host, own),
+      "etc/apt/sources.list.d/lab.list": `deb [trusted=yes] http://${site.mirror.address} ./\n`,
+      ...(host.name === "pi" ? piFiles(site) : {}),
+    };
+    for (const [path, text] of Object.entries(its)) files[`hosts/${host.name}/${path}`] = text;
+    if (own) continue;
+    const cables = host.name === "pi" ? lineCables(site) : [];
+    files[`cables/${host.name}`] = [`eth0 ${host.bridge}`, ...cables, ""].join("\n");
   }
   return files;
 }

@@ -89,6 +89,13 @@ export async function openStack(facts: Facts, name = "dev"): Promise<Stack> {
         jump: { ...facts.jump, privateKeyFile: facts.keyFile },
       };
     }
+    // The lab's own site may be another than the example's: a line of the same name keeps what only the example says.
+    site.server.address = facts.site.servers[0]!.address;
+    site.pi.address = `${facts.site.pi.address}/24`;
+    site.lines = facts.site.lines.map(({ name, box, down, up }) => ({
+      ...site.lines.find((line: SiteConfig) => line.name === name),
+      ...{ name, gateway: box, down: `${down} kbit/s`, up: `${up} kbit/s` },
+    }));
     change(site);
     await writeFile(config, `${salt ? `${salt}\n` : ""}${stringify(document)}`);
   };

@@ -9,17 +9,7 @@ root=$place/root
 fresh() {
   mkdir -p "$place/upper" "$place/work" "$root"
   mount -t overlay -o "lowerdir=/hosts/root,upperdir=$place/upper,workdir=$place/work" "$name" "$root"
-  echo "$name" >"$root/etc/hostname"
-  printf '127.0.0.1 localhost\n127.0.1.1 %s\n' "$name" >"$root/etc/hosts"
-  printf %s "$name" | md5sum | cut -c -32 >"$root/etc/machine-id"
-  cp "/lab/keys/$name" "$root/etc/ssh/ssh_host_ed25519_key"
-  cp "/lab/keys/$name.pub" "$root/etc/ssh/ssh_host_ed25519_key.pub"
-  chmod 600 "$root/etc/ssh/ssh_host_ed25519_key"
-  mkdir -p "$root/home/admin/.ssh"
-  cp /lab/keys/lab.pub "$root/home/admin/.ssh/authorized_keys"
-  chown -R 1000:1000 "$root/home/admin/.ssh"
-  cp -a "/lab/hosts/$name/." "$root/"
-  [ ! -d "/lab/hosts/$name/etc/systemd/network" ] || systemctl --quiet --root="$root" enable systemd-networkd
+  /lab/dress.sh "$name" "$root"
 }
 
 case $1 in

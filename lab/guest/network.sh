@@ -100,5 +100,10 @@ while read -r kind name rest <&3; do
     fi
     ;;
   host) systemctl start --no-block "host@$name" ;;
+  own) # own NAME CARD BRIDGE [NAMESPACE-OF-THE-BRIDGE]: a guest of its own, whose cable ends in a card of this one
+    [ -z "${3:-}" ] || ip link set "$1" netns "$3"
+    ip ${3:+-n "$3"} link set "$1" name "$2-$name"
+    ip ${3:+-n "$3"} link set "$2-$name" master "$2" up
+    ;;
   esac
 done 3</lab/site
