@@ -1,6 +1,7 @@
 import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
 import { modeContradictions } from "./bondMode.ts";
 import { costsTwice } from "./cost.ts";
+import { forwardContradictions } from "./forwards.ts";
 import { lanMistakes } from "./lan.ts";
 import { dhcpContradictions } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
@@ -30,6 +31,7 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...tunnelContradictions(lines, asRecord(site.vpn), bond),
     ...modeContradictions(bond, lines),
     ...dhcpContradictions(lines, pi.interface),
+    ...forwardContradictions(site.forwards, lan, site),
     ...bondInterface(lines, pi, bond.interface),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
     ...halfLogin(server),

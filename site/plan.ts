@@ -1,6 +1,7 @@
 import { nthAddress, parseCidr } from "./address.ts";
 import { type BondMode, type HashPolicy, planMode } from "./bondMode.ts";
 import { type MonthlyCost, monthlyCost } from "./cost.ts";
+import { type Forward, planForwards } from "./forwards.ts";
 import { type PlannedLan, planLan } from "./lan.ts";
 import { encapsulations } from "./mtu.ts";
 import type { Line, Site, Ssh } from "./schema.ts";
@@ -66,6 +67,9 @@ export interface Plan {
   vpn: Omit<Site["vpn"], "firstPort" | "keepalive">;
   /** Routing table of the Pi's default route through the bond. */
   bondTable: number;
+  /** Mark of answers to what came in by the bond: they leave by it, too. */
+  bondMark: number;
+  forwards: Forward[];
   /** Routing table on the server for the site's LAN: by the site's first port, which no other site has. */
   serverTable: number;
   /** The queues at both ends; undefined where none is wanted. */
@@ -85,6 +89,7 @@ export interface Plan {
 const firstMark = 0xad01;
 const firstTable = 21001;
 const bondTable = 21000;
+const bondMark = 0xad00;
 
 export function planSite(site: Site): Plan {
   const lines = planLines(site);
@@ -130,6 +135,8 @@ export function planSite(site: Site): Plan {
     keepalive,
     vpn,
     bondTable,
+    bondMark,
+    forwards: planForwards(site.forwards, lan.address),
     // Well above the system's own tables: 254 is main.
     serverTable: 20000 + firstPort,
     // The other modes give the lines no equal shares, so that one queue for all has no rate to go by.

@@ -3,6 +3,7 @@ import { bondModeFields } from "./bondMode.ts";
 import { findContradictions } from "./contradictions.ts";
 import { costs, price } from "./cost.ts";
 import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
+import { forwardsField } from "./forwards.ts";
 import { lan } from "./lan.ts";
 import { gateway } from "./lineInterface.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
@@ -108,6 +109,8 @@ const schema = z.strictObject({
     .prefault({}),
   qos,
   watch,
+  /** Ports of the server that machines of the site answer. Default: none. */
+  forwards: forwardsField,
   activation: z
     .strictObject({
       /** Seconds after which a host undoes a change that no fresh login has confirmed. Default 90. */

@@ -93,15 +93,20 @@ export function countPorts<Port>(lines: { port?: Port; tunnels: number }[], firs
   );
 }
 
-function ports(lines: Raw[], first: unknown): Mistake[] {
-  if (typeof first !== "number") return [];
+/** The same of a config that may have mistakes. */
+export function portsOf(lines: Raw[], first: number): number[][] {
   const counted = lines.map(({ port, tunnels }) => ({
     port,
     tunnels: Number.isInteger(tunnels) && Number(tunnels) <= 8 ? Math.max(Number(tunnels), 1) : 1,
   }));
+  return countPorts(counted, first);
+}
+
+function ports(lines: Raw[], first: unknown): Mistake[] {
+  if (typeof first !== "number") return [];
   const mistakes: Mistake[] = [];
   const taken = new Map<number, number>();
-  countPorts(counted, first).forEach((numbers, index) => {
+  portsOf(lines, first).forEach((numbers, index) => {
     const own = typeof lines[index]!.port === "number";
     const [path, value] = own ? [`lines[${index}].port`, lines[index]!.port] : ["vpn.firstPort", first];
     const last = numbers.at(-1)!;

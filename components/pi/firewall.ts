@@ -1,8 +1,10 @@
 import type { Plan } from "../../site/plan.ts";
 import { clampSegments, type FirewallRules } from "../firewall.ts";
+import { piForwards } from "../forwards.ts";
 
 /** The Pi's rules: tunnel packets that lost their mark would travel by another's box, so they are dropped. */
-export function piFirewall({ lines, pi, server, bond }: Plan): FirewallRules {
+export function piFirewall(plan: Plan): FirewallRules {
+  const { lines, pi, server, bond } = plan;
   return {
     chains: [
       {
@@ -20,6 +22,7 @@ export function piFirewall({ lines, pi, server, bond }: Plan): FirewallRules {
         hook: "filter hook forward priority mangle; policy accept",
         rules: [clampSegments(pi.bond, bond.segment)],
       },
+      ...piForwards(plan),
     ],
   };
 }

@@ -2,18 +2,18 @@ import type { Plan } from "../../site/plan.ts";
 import type { Routes } from "../routes.ts";
 
 /** In which order the Pi asks our rules, all ahead of the system's own for main (32766). */
-const preference = { tunnels: 1000, lan: 1050, server: 1100, specific: 1200, bond: 1300 };
+const preference = { tunnels: 1000, lan: 1050, server: 1100, answers: 1150, specific: 1200, bond: 1300 };
 
 /** Routing table of the LAN's own network. */
 const lanTable = 20999;
 
 /**
  * The Pi's rules and tables. In this order: a tunnel's own packets leave by its box or not at all; the
- * server's own address is reached outside the bond; whatever main knows better than a default route stays as
+ * server's own address is reached outside the bond; answers to what came in by the bond leave by it; whatever main knows better than a default route stays as
  * it is; the rest goes through the bond. The network manager's default route in main is never touched: it is
  * the way out when the bond has no live slave.
  */
-export function piRoutes({ lines, server, pi, bondTable }: Plan): Routes {
+export function piRoutes({ lines, server, pi, bondTable, bondMark, forwards }: Plan): Routes {
   const lan = lanFirst(lines, pi);
   return {
     rules: [
@@ -22,6 +22,9 @@ export function piRoutes({ lines, server, pi, bondTable }: Plan): Routes {
       { pref: preference.server, selector: `to ${server.address}`, table: "main" },
       // Where main has no default route, as in a set-up that leaves it to the bond: by the first line's box.
       { pref: preference.server + 1, selector: `to ${server.address}`, table: lines[0]!.table },
+      ...(forwards.length > 0
+        ? [{ pref: preference.answers, selector: `fwmark ${bondMark}`, table: bondTable }]
+        : []),
       { pref: preference.specific, table: "main", options: "suppress_prefixlength 0" },
       { pref: preference.bond, table: bondTable },
     ],

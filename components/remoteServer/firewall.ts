@@ -1,15 +1,20 @@
 import type { Plan } from "../../site/plan.ts";
 import { clampSegments, type FirewallRules } from "../firewall.ts";
+import { serverForwards } from "../forwards.ts";
 
-/** The server's rules: the site leaves under the server's address, and nobody begins a connection into it. */
-export function serverFirewall({ pi, server, bond }: Plan): FirewallRules {
+/** The server's rules: the site leaves under the server's address, and nobody begins a connection into it but by a forward. */
+export function serverFirewall(plan: Plan): FirewallRules {
+  const { pi, server, bond } = plan;
+  const { chains, accepts } = serverForwards(plan);
   return {
     chains: [
+      ...chains,
       {
         name: "forward",
         hook: "filter hook forward priority filter; policy accept",
         rules: [
           clampSegments(server.bond, bond.segment),
+          ...accepts,
           `oifname "${server.bond}" ct state new counter drop`,
         ],
       },

@@ -1,10 +1,13 @@
 import { expect, test } from "vitest";
 import { renderTunnel } from "../../components/adslLine/openvpn.ts";
 import { bondMode } from "../../components/bond/mode.ts";
+import { renderFirewall } from "../../components/firewall.ts";
 import { namesOf } from "../../components/names.ts";
+import { piFirewall } from "../../components/pi/firewall.ts";
 import { renderGateways } from "../../components/pi/gateways.ts";
 import { piRoutes } from "../../components/pi/routes.ts";
 import { adviseCiphers, lookEnvironment } from "../../components/preflight/judge.ts";
+import { serverFirewall } from "../../components/remoteServer/firewall.ts";
 import { renderRoutesScript } from "../../components/routes.ts";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
@@ -47,6 +50,21 @@ test("a line on an interface of its own keeps the LAN where it is", () => {
   expect(renderGateways(plan)).toMatchSnapshot();
   expect(renderRoutesScript(namesOf(plan), piRoutes(plan))).toMatchSnapshot();
   expect(lookEnvironment(plan, "pi", true).LINES).toBe("ovh,192.168.1.240,eth0,udp orange,dhcp,eth0.35,udp");
+});
+
+test("forwards of ports and ranges, to the Pi and to a LAN host, at both ends", () => {
+  const plan = planOf((s) => {
+    s.forwards = [
+      { ports: 8080, to: "192.168.1.10", toPorts: 80 },
+      { protocol: "both", ports: "27000-27002", to: "192.168.1.10" },
+      { ports: "5001-5003", to: "192.168.1.10", toPorts: "6001-6003" },
+      { protocol: "udp", ports: 2200, to: "192.168.1.252" },
+    ];
+    s.vpn = { bind: "203.0.113.11" };
+  });
+  expect(renderFirewall(namesOf(plan), serverFirewall(plan))).toMatchSnapshot("server");
+  expect(renderFirewall(namesOf(plan), piFirewall(plan))).toMatchSnapshot("pi");
+  expect(piRoutes(plan).rules).toContainEqual({ pref: 1150, selector: "fwmark 44288", table: 21000 });
 });
 
 test("the order of ciphers is advised by the Pi's processor", () => {

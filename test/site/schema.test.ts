@@ -1,6 +1,8 @@
+import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { modeWarnings } from "../../site/bondMode.ts";
 import { ConfigError } from "../../site/mistake.ts";
+import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
 
@@ -150,6 +152,51 @@ describe("each wrong value is told with its path", () => {
       "lines[0].up",
       (s) => Object.assign(s.lines[0], { up: "128 kbit/s", tunnels: 4 }),
     ],
+    ...(
+      [
+        ["a forward's port in words", "ports", { ports: "http" }],
+        ["a range with a colon", "ports", { ports: "27000:27015" }],
+        ["a port beyond the last", "ports", { ports: "65000-65536" }],
+        ["a range backwards", "ports", { ports: "90-80" }],
+        ["a protocol that has no ports", "protocol", { ports: 80, protocol: "icmp" }],
+        ["a forward to another network", "to", { ports: 80, to: "192.168.2.10" }],
+        ["a forward to the broadcast address", "to", { ports: 80, to: "192.168.1.255" }],
+        ["a forward to a name", "to", { ports: 80, to: "nas" }],
+        ["a range to one port", "toPorts", { ports: "80-81", toPorts: 8080 }],
+        ["another range backwards", "toPorts", { ports: "80-81", toPorts: "8081-8080" }],
+        ["the server's SSH port", "ports", { ports: "20-30" }],
+        ["a tunnel's port", "ports", { ports: "1195-1200", protocol: "both" }],
+      ] as const
+    ).map(([what, field, forward]): (typeof wrong)[number] => [
+      what,
+      `forwards[0].${field}`,
+      (s) => (s.forwards = [forward]),
+    ]),
+    [
+      "another SSH port of the server",
+      "forwards[0].ports",
+      (s) => {
+        s.server.ssh.port = 2222;
+        s.forwards = [{ ports: 2222 }];
+      },
+    ],
+    [
+      "the port of a tunnel over TCP",
+      "forwards[0].ports",
+      (s) => {
+        Object.assign(s.lines[1], { protocol: "tcp", port: 443 });
+        s.forwards = [{ ports: 443 }];
+      },
+    ],
+    [
+      "two forwards of one port",
+      "forwards[1].ports",
+      (s) =>
+        (s.forwards = [
+          { ports: "80-90", protocol: "both" },
+          { ports: 85, to: "192.168.1.10" },
+        ]),
+    ],
     ["half a second to confirm", "activation.confirmWithin", (s) => (s.activation = { confirmWithin: 0.5 })],
   ];
   test.each(wrong)("%s", (_, path, change) => {
@@ -181,6 +228,53 @@ test("two boxes may have the same address on interfaces of their own", () => {
     exampleSite((s) => Object.assign(s.lines[1], { gateway: "192.168.1.240", interface: "eth0.35" })),
   );
   expect(site.lines.map(({ gateway }) => gateway)).toEqual(["192.168.1.240", "192.168.1.240"]);
+});
+
+test("whatever stands in a forward, it is taken or told", () => {
+  const port = fc.oneof(
+    fc.nat(70_000),
+    fc.tuple(fc.nat(70_000), fc.nat(70_000)).map((two) => two.join("-")),
+  );
+  const forward = fc.record(
+    {
+      ports: fc.oneof(port, fc.anything()),
+      protocol: fc.oneof(fc.constantFrom("tcp", "udp", "both", "constructor"), fc.anything()),
+      to: fc.oneof(fc.ipV4(), fc.constantFrom("192.168.1.10", "192.168.1.252"), fc.anything()),
+      toPorts: fc.oneof(port, fc.anything()),
+    },
+    { requiredKeys: [] },
+  );
+  const property = fc.property(fc.array(fc.oneof(forward, fc.anything())), (forwards) => {
+    try {
+      for (const { ports, toPorts } of planSite(parseSite(exampleSite((s) => (s.forwards = forwards))))
+        .forwards) {
+        expect(toPorts.last - toPorts.first).toBe(ports.last - ports.first);
+        expect(ports.last).toBeGreaterThanOrEqual(ports.first);
+      }
+    } catch (error) {
+      expect(error).toBeInstanceOf(ConfigError);
+    }
+  });
+  fc.assert(property, { numRuns: 300 });
+});
+
+test("forwards that only seem to clash are taken", () => {
+  const site = parseSite(
+    exampleSite((s) => {
+      s.server.ssh.port = 2222;
+      // SSH is TCP, the tunnels are UDP, and the two ranges touch without overlapping.
+      s.forwards = [
+        { ports: 22 },
+        { ports: 1194 },
+        { ports: 2222, protocol: "udp" },
+        { ports: "80-90" },
+        { ports: "91-99", to: s.pi.address.split("/")[0] },
+        { ports: 53, protocol: "tcp" },
+        { ports: 53, protocol: "udp" },
+      ];
+    }),
+  );
+  expect(site.forwards[3]).toEqual({ protocol: "tcp", ports: { first: 80, last: 90 } });
 });
 
 test("layer2 is taken with a warning, and nothing else is warned of", () => {
