@@ -94,7 +94,7 @@ const bondMark = 0xad00;
 export function planSite(site: Site): Plan {
   const lines = planLines(site);
   const { firstPort, keepalive, ...vpn } = site.vpn;
-  const watch = planWatch(site.watch, lines);
+  const watch = planWatch(site.watch, site.bond.mode, lines);
   const tunnels = interleave(lines.map((line) => line.tunnelPlans));
   const bondNetwork = parseCidr(site.bond.network)!;
   const lan = parseCidr(site.pi.address)!;

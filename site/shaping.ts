@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { Mistake } from "./mistake.ts";
-import { type Encapsulation, encapsulations, lineBytes, tunnelOverhead } from "./mtu.ts";
+import { type Encapsulation, encapsulations, fragmentHeader, lineBytes, tunnelOverhead } from "./mtu.ts";
 import { parseRate } from "./rate.ts";
 import type { Raw } from "./raw.ts";
 
@@ -11,6 +11,8 @@ export interface ShapedLine {
   up: number;
   encapsulation: Encapsulation;
   tunnels: number;
+  protocol?: "udp" | "tcp";
+  fragment?: boolean;
   /** Idle round trip, ms. */
   latency?: number;
 }
@@ -51,7 +53,7 @@ export const qos = z
 export function tunnelRate(line: ShapedLine, direction: "up" | "down", watchers: Watchers): number {
   const { encapsulation, tunnels } = line;
   const bits = (ipBytes: number) => 8 * lineBytes(encapsulation, ipBytes);
-  const arp = (2 * 1000 * bits(arpBytes + tunnelOverhead)) / watchers.arpInterval;
+  const arp = (2 * 1000 * bits(arpBytes + around(line))) / watchers.arpInterval;
   const echo = watchers.probesPerSecond * bits(echoBytes);
   return (line[direction] * 1000 - echo) / tunnels - arp;
 }
@@ -60,10 +62,17 @@ export function tunnelRate(line: ShapedLine, direction: "up" | "down", watchers:
  * How tc-cake(8) is to count a packet of the bond. Which line it will travel by is not known yet: where they
  * differ it is counted as on the dearest, so that none is overfilled.
  */
-export function framing(lines: Pick<ShapedLine, "encapsulation">[]): string {
-  const kinds = lines.map((line) => encapsulations[line.encapsulation]);
-  const overhead = tunnelOverhead + Math.max(...kinds.map((kind) => kind.overhead));
-  return `${kinds.some(({ cells }) => cells) ? "atm" : "noatm"} overhead ${overhead}`;
+export function framing(lines: Pick<ShapedLine, "encapsulation" | "protocol" | "fragment">[]): string {
+  const overhead = Math.max(
+    ...lines.map((line) => around(line) + encapsulations[line.encapsulation].overhead),
+  );
+  const cells = lines.some(({ encapsulation }) => encapsulations[encapsulation].cells);
+  return `${cells ? "atm" : "noatm"} overhead ${overhead}`;
+}
+
+/** Bytes around an inner IP packet: TCP's header with timestamps is 24 longer than UDP's, and OpenVPN adds a length of 2. */
+function around({ protocol, fragment }: Pick<ShapedLine, "protocol" | "fragment">): number {
+  return tunnelOverhead + (fragment ? fragmentHeader : 0) + (protocol === "tcp" ? 26 : 0);
 }
 
 /** One tap of an end, as the shaper's script reads it. */

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { BondMode } from "./bondMode.ts";
 import { whole } from "./fields.ts";
 
 /** Probes a second on each line: a hundred in the ten seconds over which loss is counted. */
@@ -32,12 +33,16 @@ export interface Watch {
   lines: WatchedLine[];
 }
 
-/** The site's watch; undefined when it is not wanted, or there is no other line to go by. */
+/**
+ * The site's watch; undefined when it is not wanted, or there is no other line to go by. In active-backup the far end
+ * has no ARP probes, and would not see that a tap lost its carrier here.
+ */
 export function planWatch(
   { enabled, loss, clean }: z.output<typeof watch>,
+  mode: BondMode,
   lines: { name: string; mark: number; tunnelPlans: { piTap: string }[] }[],
 ): Watch | undefined {
-  if (!enabled || lines.length < 2) return undefined;
+  if (!enabled || mode === "active-backup" || lines.length < 2) return undefined;
   return {
     loss,
     clean,

@@ -71,6 +71,8 @@ test("a line that is out comes back when the other dies", () => {
   expect(said[1]![0]).toBeLessThanOrEqual(65);
 });
 
-test("a site of one line has nothing to watch", () => {
+test("a site of one line has nothing to watch, and in active-backup the far end would not follow", () => {
+  const idle = exampleSite((site) => (site.bond = { mode: "active-backup" }));
+  expect(planSite(parseSite(idle)).watch).toBeUndefined();
   expect(planSite(parseSite(exampleSite((site) => site.lines.pop()))).watch).toBeUndefined();
 });

@@ -40,7 +40,8 @@ function expected(lines: string[]): Record<string, number> {
 async function rates(): Promise<Record<string, number>> {
   const of = async (host: string, bond: string) => {
     const found = await must(host, `tc qdisc show dev ${bond} root`);
-    return Number(/^qdisc cake .* bandwidth (\d+)Kbit/.exec(found)?.[1]);
+    const [, rate, thousand] = /^qdisc cake .* bandwidth (\d+)(K?)bit/.exec(found) ?? [];
+    return Math.floor(thousand ? Number(rate) : Number(rate) / 1000);
   };
   return { pi: await of("pi", "bond0"), server: await of("server", "bond-dev") };
 }

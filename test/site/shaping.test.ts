@@ -66,6 +66,11 @@ test("a packet costs the tunnel's 66 bytes and what the line adds, on the deares
   expect(framing([{ encapsulation: "ethernet" }, { encapsulation: "pppoa-vc" }])).toBe("atm overhead 84");
 });
 
+test("a tunnel over TCP, or one that cuts packets, has larger headers", () => {
+  expect(framing([{ encapsulation: "pppoe-llc", protocol: "tcp" }])).toBe("atm overhead 132");
+  expect(framing([{ encapsulation: "pppoe-llc", fragment: true }, orange])).toBe("atm overhead 110");
+});
+
 test("no queue is wanted where QoS is off and no latencies differ", () => {
   const off = (site: { qos: object; lines: { latency?: number }[] }) => {
     site.qos = { enabled: false };
