@@ -97,6 +97,7 @@ test("a line whose box goes to another address is followed, and a card pulled an
   // What the kernel drops together with the link comes back with it, on the LAN's card too.
   await must("pi", "ip link set eth0 down; sleep 1; ip link set eth0 up");
   await eventually("pi", "ip route show table 21001 | grep -q 'default via 192.168.1.254 dev eth0'", 30);
+  await eventually("pi", "ip route show table 20999 | grep -q '192.168.1.0/24 dev eth0'", 30);
   await slavesSettle(2, 60);
 });
 
