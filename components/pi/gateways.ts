@@ -2,6 +2,7 @@ import { byDhcp } from "../../site/lineInterface.ts";
 import type { Plan } from "../../site/plan.ts";
 import type { Names } from "../names.ts";
 import { sandbox } from "../service.ts";
+import { lanFirst } from "./routes.ts";
 
 /**
  * The script that gives each line's table its box as the way out, and keeps it there: the kernel drops
@@ -9,10 +10,14 @@ import { sandbox } from "../service.ts";
  * restarted), and what DHCP names may change. It reads the gateway where every DHCP client writes it, in
  * main's default route on that interface.
  */
-export function renderGateways({ lines }: Pick<Plan, "lines">): string {
-  const calls = lines.map(
-    ({ name, table, interface: device, gateway }) => `  line ${name} ${table} ${device} ${gateway}`,
-  );
+export function renderGateways({ lines, pi }: Pick<Plan, "lines" | "pi">): string {
+  const calls = [
+    ...lines.map(
+      ({ name, table, interface: device, gateway }) => `  line ${name} ${table} ${device} ${gateway}`,
+    ),
+    // It goes with the LAN's interface as theirs do; added again where it stands it changes nothing.
+    ...lanFirst(lines, pi).routes.map((route) => `  ip route add ${route} 2>/dev/null || true`),
+  ];
   return `#!/bin/sh
 # Keeps each line's box as the way out of the line's table. Called by systemd with set, then with watch.
 set -u

@@ -42,7 +42,7 @@ export function piRoutes({ lines, server, pi, bondTable, bondMark, forwards }: P
  * Keeps the LAN's addresses on the LAN. A box on an interface of its own may well use the same network, as
  * most boxes are delivered, and main then holds that network twice.
  */
-function lanFirst(lines: Plan["lines"], { lan, interface: device, address }: Plan["pi"]): Routes {
+export function lanFirst(lines: Plan["lines"], { lan, interface: device, address }: Plan["pi"]): Routes {
   if (lines.every((line) => line.interface === device)) return { rules: [], routes: [], tables: [] };
   return {
     rules: [{ pref: preference.lan, selector: `to ${lan}`, table: lanTable }],

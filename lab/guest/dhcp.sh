@@ -1,12 +1,13 @@
 #!/bin/sh
 # dhcp.sh NAME ADDRESS: a box gives the one machine on its cable an address by DHCP, and names ADDRESS, its own, as the
-# gateway. Called again it goes on with another ADDRESS.
+# gateway. Called again it moves to another ADDRESS.
 set -eu
 name=$1 box=$2
 folder=/run/dhcp/$name
 mkdir -p "$folder"
 [ ! -f "$folder/pid" ] || kill "$(cat "$folder/pid")"
-ip -n "$name" address replace "$box/24" dev eth0
+ip -n "$name" -4 address flush dev eth0
+ip -n "$name" address add "$box/24" dev eth0
 cat >"$folder/conf" <<EOF
 interface eth0
 start ${box%.*}.100
