@@ -7,7 +7,7 @@ import { must, mustUp, otherSite, slavesSettle, tracesOn } from "./site.ts";
 let stack: Stack;
 
 beforeAll(async () => {
-  stack = await otherSite({ clock: "real", guest: 12, hosts: 12 });
+  stack = await otherSite({ guest: 12, hosts: 12 });
 });
 
 afterAll(down);
