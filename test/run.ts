@@ -14,9 +14,6 @@ import { root } from "../toolchain/versions.ts";
 /** Scenarios (files of test/lab) that `core` runs, in this order; `all` runs the others. */
 const coreScenarios = ["deploy", "line"];
 
-/** Scenarios in labs of another kind, each of which has to be booted: `all` runs them last. */
-const lastScenarios = ["debian12", "ownGuest"];
-
 /** What one step came to. */
 interface Outcome {
   passed: number;
@@ -177,9 +174,7 @@ async function otherScenarios(): Promise<string[]> {
     console.error(`test: no scenario is called ${unknown.join(", ")}. There are: ${all.sort().join(", ")}`);
     process.exit(2);
   }
-  if (named.length > 0) return named;
-  const others = all.filter((name) => ![...coreScenarios, ...lastScenarios].includes(name)).sort();
-  return [...others, ...lastScenarios];
+  return named.length > 0 ? named : all.filter((name) => !coreScenarios.includes(name)).sort();
 }
 
 async function readLedger(): Promise<Ledger> {

@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { down, exec, facts, type Options, reset, up } from "../../lab/index.ts";
+import { exec, facts, reset, up } from "../../lab/index.ts";
 import { keepDeployment, openStack, type Stack, wakeDeployment } from "../../lab/stack.ts";
 
 /** The lab with plain hosts and an empty state: what a first deployment begins with. */
@@ -7,12 +7,6 @@ export async function pristineSite(): Promise<Stack> {
   await up();
   await reset();
   return openStack(await facts());
-}
-
-/** A lab of another kind, as after its first boot, with an empty state. */
-export async function otherSite(options: Options): Promise<Stack> {
-  await down();
-  return openStack(await up(options));
 }
 
 /** Under which name the deployed site is kept: by the sources, which test/run.ts tells; none when it doesn't. */
