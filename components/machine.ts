@@ -5,9 +5,8 @@ import { Host } from "../host/host.ts";
 import type { Plan } from "../site/plan.ts";
 import { type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
 import { namesOf } from "./names.ts";
-import { oneshotUnit } from "./oneshot.ts";
 import { type Routes, renderRoutesScript } from "./routes.ts";
-import type { Service } from "./service.ts";
+import { oneshotUnit, type Service } from "./unit.ts";
 
 /** What both ends need of the distribution: the tunnels, the firewall, the offloads, the keys, the check. */
 const commonPackages = ["openvpn", "nftables", "ethtool", "openssl", "iputils-ping", "procps"];

@@ -4,8 +4,8 @@ import type { Plan } from "../../site/plan.ts";
 import { renderTunnelTemplate } from "../adslLine/openvpn.ts";
 import type { Machine } from "../machine.ts";
 import { type Names, namesOf } from "../names.ts";
-import { oneshotUnit } from "../oneshot.ts";
 import { shaperService } from "../shaper/shaper.ts";
+import { oneshotUnit } from "../unit.ts";
 import { watchService } from "../watch/watch.ts";
 import { renderBondScript } from "./script.ts";
 

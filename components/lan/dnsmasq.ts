@@ -2,6 +2,7 @@ import ipaddr from "ipaddr.js";
 import type { PlannedLan } from "../../site/lan.ts";
 import type { Plan } from "../../site/plan.ts";
 import type { Names } from "../names.ts";
+import { daemonUnit } from "../unit.ts";
 
 /** What dnsmasq serves on the LAN: names, and addresses where the site wants that. */
 export function renderDnsmasq({ site, pi }: Plan, { dhcp, upstream }: PlannedLan, names: Names): string {
@@ -37,39 +38,13 @@ dhcp-leasefile=${names.leases}
 
 /** The unit of a dnsmasq of our own: the distribution's, where it runs, is another one. */
 export function renderDnsmasqUnit(site: string, names: Names): string {
-  return `[Unit]
-Description=adsl-bonding: addresses and names for the LAN of site ${site}
-After=network-online.target
-Wants=network-online.target
-StartLimitIntervalSec=0
-
-[Service]
-ExecStart=/usr/sbin/dnsmasq --keep-in-foreground --pid-file= --conf-file=${names.dnsmasq}
-Restart=always
-RestartSec=2
-CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_CHOWN
-NoNewPrivileges=yes
-ProtectSystem=strict
-ReadWritePaths=${names.memory}
-ProtectHome=yes
-PrivateTmp=yes
-PrivateDevices=yes
-ProtectClock=yes
-ProtectControlGroups=yes
-ProtectHostname=yes
-ProtectKernelLogs=yes
-ProtectKernelModules=yes
-ProtectKernelTunables=yes
-RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX AF_PACKET
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
-
-[Install]
-WantedBy=multi-user.target
-`;
+  return daemonUnit({
+    description: `addresses and names for the LAN of site ${site}`,
+    wants: ["network-online.target"],
+    runs: [`ExecStart=/usr/sbin/dnsmasq --keep-in-foreground --pid-file= --conf-file=${names.dnsmasq}`],
+    capabilities:
+      "CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE CAP_SETUID CAP_SETGID CAP_SETPCAP CAP_CHOWN",
+    families: "AF_INET AF_INET6 AF_NETLINK AF_UNIX AF_PACKET",
+    writes: names.memory,
+  });
 }

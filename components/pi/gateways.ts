@@ -1,7 +1,7 @@
 import { byDhcp } from "../../site/lineInterface.ts";
 import type { Plan } from "../../site/plan.ts";
 import type { Names } from "../names.ts";
-import { sandbox } from "../service.ts";
+import { daemonUnit } from "../unit.ts";
 import { lanFirst } from "./routes.ts";
 
 /**
@@ -52,20 +52,11 @@ esac
 
 /** The unit of that script. */
 export function gatewaysUnitText(names: Names): string {
-  return `[Unit]
-Description=adsl-bonding: each line's box as its way out
-After=${names.routesUnit.name}
-Requires=${names.routesUnit.name}
-PartOf=${names.routesUnit.name}
-StartLimitIntervalSec=0
-
-[Service]
-ExecStartPre=${names.gatewaysScript} set
-ExecStart=${names.gatewaysScript} watch
-Restart=always
-RestartSec=2
-${sandbox("CAP_NET_ADMIN", "AF_NETLINK AF_UNIX AF_INET")}
-[Install]
-WantedBy=multi-user.target
-`;
+  return daemonUnit({
+    description: "each line's box as its way out",
+    needs: [names.routesUnit.name],
+    runs: [`ExecStartPre=${names.gatewaysScript} set`, `ExecStart=${names.gatewaysScript} watch`],
+    capabilities: "CAP_NET_ADMIN",
+    families: "AF_NETLINK AF_UNIX AF_INET",
+  });
 }

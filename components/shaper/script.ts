@@ -1,7 +1,7 @@
 import type { End, Plan } from "../../site/plan.ts";
 import type { Shaping, TapShare } from "../../site/shaping.ts";
 import type { Names } from "../names.ts";
-import { sandbox } from "../service.ts";
+import { daemonUnit } from "../unit.ts";
 
 /**
  * The script that sets one end's queues and keeps them right: one cake on the bond at what its live slaves
@@ -99,21 +99,11 @@ const renderDelays = `  for tap; do
 
 /** The unit that runs it. It may set queues, and nothing else. */
 export function renderShaperUnit(names: Names, site: string): string {
-  return `[Unit]
-Description=adsl-bonding: queues of site ${site}
-After=${names.bondUnit.name}
-Requires=${names.bondUnit.name}
-PartOf=${names.bondUnit.name}
-StartLimitIntervalSec=0
-
-[Service]
-Type=exec
-ExecStart=${names.shaperScript} watch
-ExecStopPost=${names.shaperScript} off
-Restart=always
-RestartSec=2
-${sandbox("CAP_NET_ADMIN", "AF_NETLINK AF_UNIX")}
-[Install]
-WantedBy=multi-user.target
-`;
+  return daemonUnit({
+    description: `queues of site ${site}`,
+    needs: [names.bondUnit.name],
+    runs: ["Type=exec", `ExecStart=${names.shaperScript} watch`, `ExecStopPost=${names.shaperScript} off`],
+    capabilities: "CAP_NET_ADMIN",
+    families: "AF_NETLINK AF_UNIX",
+  });
 }

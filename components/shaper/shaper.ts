@@ -1,6 +1,6 @@
 import type { Plan } from "../../site/plan.ts";
 import { namesOf } from "../names.ts";
-import type { Service } from "../service.ts";
+import type { Service } from "../unit.ts";
 import { renderShaper, renderShaperUnit } from "./script.ts";
 
 /** The queues of one end, where the site wants any. */

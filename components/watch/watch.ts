@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Plan } from "../../site/plan.ts";
 import { namesOf } from "../names.ts";
-import type { Service } from "../service.ts";
+import type { Service } from "../unit.ts";
 import { renderWatchUnit } from "./unit.ts";
 
 const program = readFileSync(new URL("watch.pl", import.meta.url), "utf8");
