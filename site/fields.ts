@@ -40,6 +40,13 @@ export const cidr = told(
   "Write the address, a slash and the prefix, such as 192.168.1.252/24.",
 );
 
+/** An IPv4 address, or a network with its prefix length. */
+export const addressOrNetwork = told(
+  (value) => isAddress(value) || parseCidr(value) !== undefined,
+  "is neither an IPv4 address nor a network",
+  "Write it such as 192.0.2.1 or 192.0.2.0/24 (IPv6 and names are not taken here).",
+);
+
 /** A rate with its unit; parsed, kbit/s. */
 export const rate = told(
   (value) => parseRate(value) !== undefined && parseRate(value)! >= 1,

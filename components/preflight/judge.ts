@@ -12,13 +12,17 @@ const oldestOpenvpn = "2.6";
 const neededMegabytes = 100;
 
 /** All that is wrong with one host, a sentence each; empty when it can serve. */
-export function judge(host: string, facts: Facts): string[] {
+export function judge(host: string, bond: string, facts: Facts): string[] {
   const all = (key: string) => facts.get(key) ?? [];
   const one = (key: string) => all(key)[0] ?? "";
   const problems = [
     ...all("lacks").map((what) => `it lacks ${what}`),
     ...all("foreign"),
     ...all("line").map((what) => `line ${what}`),
+    ...all("blocks").map(
+      (chain) =>
+        `its firewall's chain ${chain} drops what is forwarded, and no rule of ours can override that: let ${bond} through, with nft insert rule ${chain} iifname "${bond}" accept and the same for oifname, by your firewall's own means so that it lasts (ufw: ufw route allow in on ${bond}, ufw route allow out on ${bond}; Docker: in the chain DOCKER-USER)`,
+    ),
   ];
   if (olderThan(one("kernel"), oldestKernel)) {
     problems.push(

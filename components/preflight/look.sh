@@ -43,6 +43,20 @@ if [ -x "$program" ]; then
   [ ! -f "/var/lib/adsl-bonding/$SITE/current" ] || tell active yes
 fi
 
+# Somebody else's chain that drops what is forwarded, and knows nothing of our bond: no accept of ours overrides it.
+if command -v nft >/dev/null; then
+  nft list chains 2>/dev/null | awk '
+    $1 == "table" { table = $2 " " $3 }
+    $1 == "chain" { chain = $2 }
+    / hook forward / && table !~ / adsl_bonding_/ { print table, chain, /policy drop/ ? "drop" : "accept" }' |
+    while read -r family table chain policy; do
+      ! nft list table "$family" "$table" | grep -q "\"$BOND\"" || continue
+      if [ "$policy" = drop ] || nft -s list chain "$family" "$table" "$chain" | grep -qE '^[[:space:]]*(counter )?(drop|reject.*)$'; then
+        tell blocks "$family $table $chain"
+      fi
+    done
+fi
+
 if [ "$ROLE" = server ] && [ -n "$BIND" ]; then
   ip -4 -o addr show | grep -qF " $BIND/" || tell lacks "the address $BIND that vpn.bind names"
 fi

@@ -20,7 +20,7 @@ export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: st
   const pi = await look(plan, "pi", server.facts.has("listening"));
   const unreachable = [server, pi].filter((each) => each.unreachable !== undefined);
   const problems = [server, pi].flatMap(({ host, facts, unreachable: why }) =>
-    why ? [] : judge(host, facts),
+    why ? [] : judge(host, plan[host].bond, facts),
   );
   for (const { host, facts } of [server, pi]) {
     for (const line of doubt(host, plan[host].ssh.hostKey, facts)) await pulumi.log.info(line);

@@ -9,6 +9,7 @@ export function serverFirewall(plan: Plan): FirewallRules {
   return {
     chains: [
       ...chains,
+      ...tunnelSources(plan),
       {
         name: "forward",
         hook: "filter hook forward priority filter; policy accept",
@@ -25,4 +26,18 @@ export function serverFirewall(plan: Plan): FirewallRules {
       },
     ],
   };
+}
+
+/** Where the site's tunnels come from known addresses only, nobody else gets as far as OpenVPN. */
+function tunnelSources({ lines, vpn }: Plan): FirewallRules["chains"] {
+  const { sources } = vpn;
+  if (!sources) return [];
+  const rules = (["udp", "tcp"] as const).flatMap((protocol) => {
+    const of = lines.filter((line) => line.protocol === protocol);
+    const ports = of.flatMap(({ tunnelPlans }) => tunnelPlans.map(({ port }) => port));
+    if (ports.length === 0) return [];
+    const match = `${protocol} dport { ${ports.join(", ")} }`;
+    return [...sources.map((source) => `${match} ip saddr ${source} accept`), `${match} counter drop`];
+  });
+  return [{ name: "sources", hook: "filter hook input priority filter; policy accept", rules }];
 }

@@ -74,3 +74,22 @@ test("the order of ciphers is advised by the Pi's processor", () => {
   expect(adviseCiphers("AES-256-GCM", facts("yes"))).toEqual([]);
   expect(adviseCiphers("AES-256-GCM", new Map())).toEqual([]);
 });
+
+test("tunnels are taken from the given sources alone, on the ports of either protocol", () => {
+  const plan = planOf((s) => {
+    s.vpn = { sources: ["192.0.2.11", "192.0.2.0/28"] };
+    Object.assign(s.lines[1], { protocol: "tcp", port: 443 });
+  });
+  const chain = serverFirewall(plan).chains.find(({ name }) => name === "sources");
+  expect(chain?.rules).toMatchInlineSnapshot(`
+    [
+      "udp dport { 1194 } ip saddr 192.0.2.11 accept",
+      "udp dport { 1194 } ip saddr 192.0.2.0/28 accept",
+      "udp dport { 1194 } counter drop",
+      "tcp dport { 443 } ip saddr 192.0.2.11 accept",
+      "tcp dport { 443 } ip saddr 192.0.2.0/28 accept",
+      "tcp dport { 443 } counter drop",
+    ]
+  `);
+  expect(serverFirewall(planOf(() => {})).chains.map(({ name }) => name)).not.toContain("sources");
+});

@@ -62,6 +62,7 @@ test("from balance-rr to balance-xor layer3+4: connections spread over both line
     // The tunnels' own fields are changed along with it: an `up` costs minutes here.
     site.vpn = {
       bind: site.server.address,
+      sources: ["192.0.2.11", "192.0.2.12/32"],
       ciphers: ["CHACHA20-POLY1305", "AES-256-GCM"],
       txqueuelen: 500,
       replayWindow: { packets: 1024, seconds: 30 },
@@ -99,6 +100,10 @@ test("every field of the tunnels reaches what it is for", async () => {
   expect(log).toContain("Data Channel: cipher 'CHACHA20-POLY1305'");
   expect(log).toMatch(/replay_window = 1024/);
   expect(log).toMatch(/replay_time = 30/);
+  await exec("far", "echo hello | busybox nc -u -w 1 203.0.113.10 5001", { timeoutSeconds: 10 });
+  expect(await must("server", "nft list chain inet adsl_bonding_dev sources")).toMatch(
+    /udp dport 5001 .*counter packets [1-9]/,
+  );
   expect(await must("pi", "cat /run/adsl-dev-tunnel-ovh/status")).toContain("OpenVPN STATISTICS");
 });
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { externalAddress } from "../../lab/demo.ts";
 import { cut, restore } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { must, mustUp, pristineSite, slavesSettle } from "./site.ts";
@@ -46,4 +47,20 @@ test("a bond0 that the module made by itself is no hindrance", async () => {
   await stack.configure(() => {});
   await mustUp(stack);
   await slavesSettle(2);
+});
+
+test("somebody's firewall that drops what is forwarded is named, and what lets the bond through is taken", async () => {
+  await must(
+    "server",
+    "nft add table ip filter && nft 'add chain ip filter FORWARD { type filter hook forward priority 0; policy drop; }'",
+  );
+  await must("client", "! ping -n -q -c 2 -W 2 198.51.100.7");
+  const blocked = await stack.pulumi(["preview"]);
+  expect(blocked.code).not.toBe(0);
+  expect(blocked.stdout).toContain("server: its firewall's chain ip filter FORWARD drops what is forwarded");
+  for (const side of ["iifname", "oifname"]) {
+    await must("server", `nft insert rule ip filter FORWARD ${side} bond-dev accept`);
+  }
+  expect(await externalAddress()).toBe("203.0.113.10");
+  expect((await stack.pulumi(["preview"])).code).toBe(0);
 });

@@ -120,6 +120,7 @@ describe("each wrong value is told with its path", () => {
       "lines[0].port",
       (s) => Object.assign(s.lines[0], { port: 65535, tunnels: 2 }),
     ],
+    ["a source by name", "vpn.sources[0]", (s) => (s.vpn = { sources: ["box.example.net"] })],
     ["a bind to a name", "vpn.bind", (s) => (s.vpn = { bind: "eth0" })],
     ["the how-to's cipher", "vpn.ciphers[0]", (s) => (s.vpn = { ciphers: ["AES-256-CBC"] })],
     ["no cipher", "vpn.ciphers", (s) => (s.vpn = { ciphers: [] })],
