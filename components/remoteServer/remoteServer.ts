@@ -21,6 +21,8 @@ way="and the site is seen under $(ip -4 route get 192.0.2.1 | sed -nE 's/.* src 
         "net.ipv4.ip_forward": 1,
         // The kernel sends redirects where either "all" or the interface says so; others keep their own say.
         "net.ipv4.conf.all.send_redirects": 0,
+        // The kernel itself sets it whenever ip_forward changes: named, it comes back as it was.
+        "net.ipv4.conf.all.accept_redirects": 0,
       },
       packages: [],
     };
