@@ -40,6 +40,6 @@ export function renderFirewallScript(names: Names): string {
     kept: names.picture("firewall"),
     set: [`nft -f ${names.firewallRules}`],
     unset: [`nft delete table ${table} 2>/dev/null || true`],
-    show: [`nft -s -t list table ${table} 2>/dev/null | sed "s/^[[:space:]]*//; /^}/d"`],
+    show: [`nft -s -t list table ${table} 2>/dev/null | sed "s/^[[:space:]]*//; s/ {$//; /^}/d; /^$/d"`],
   });
 }

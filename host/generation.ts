@@ -38,7 +38,7 @@ export interface HostContent {
 export interface Circumstances {
   /** The id shared by both hosts' manifests. */
   id: string;
-  /** The host's own answer, before this run, on what has drifted; empty when nothing. */
+  /** The host's own answer, before this run, on what has drifted, in parts parted by tabs; empty when nothing. */
   mends: string;
   /** Seconds after which the host undoes the generation when nobody has confirmed it. */
   confirmWithin: number;
@@ -74,5 +74,6 @@ export function generationId(parts: string[]): string {
 
 /** The text that `program.sh arm` takes; its head there says what each line means. */
 export function renderManifest(content: string, { id, mends, confirmWithin }: Circumstances): string {
-  return `generation ${id}\nmends ${mends}\n${content}\nwithin ${confirmWithin}\n`;
+  const mended = mends.split("\t").map((each) => `mends ${each}\n`);
+  return `generation ${id}\n${mended.join("")}${content}\nwithin ${confirmWithin}\n`;
 }

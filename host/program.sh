@@ -4,7 +4,7 @@
 # bonding; what it places and starts is written in a generation's manifest:
 #
 #   generation ID                   the id, the same on both hosts
-#   mends TEXT                      which drift this generation mended (see `drift`)
+#   mends TEXT                      one thing that differed before, and that this generation mends (see `drift`)
 #   file MODE SHA256 PATH           a file, its text staged before
 #   unit DIGEST NAME PATH...        a unit of ours and the files it reads, restarted when DIGEST (of these) changes
 #   state PATH NAME                 a program among the files: `PATH missing` prints what is gone of what that unit set
@@ -392,16 +392,16 @@ recover() {
 
 # --- telling --------------------------------------------------------------------------------------
 
-# What differs from the current generation. The answer is one stable line: as long as nothing drifts it is
-# the text that the current generation was armed with, so that a mend is followed by no further change.
+# What differs from the current generation, in one line, its parts parted by tabs. It is stable: as long as nothing drifts
+# it is the text that the current generation was armed with, so that a mend is followed by no further change.
 drift() {
   if [ -f "$state/trying" ]; then
     say "generation $(id_of "$state/trying") was not confirmed"
   elif [ -f "$state/reverted" ]; then
     say "undone at $(cat "$state/reverted")"
   elif [ -f "$state/current" ]; then
-    found=$(drifted | paste -s -d ';')
-    if [ -n "$found" ]; then say "$found"; else field "$state/current" mends; fi
+    found=$(drifted | paste -s)
+    if [ -n "$found" ]; then say "$found"; else sed -n 's/^mends //p' "$state/current" | paste -s; fi
   fi
 }
 

@@ -29,6 +29,11 @@ test("a manifest names each file by the digest under which it was staged", () =>
   expect(digest("a\n")).toBe(staged);
   expect(text).toContain(`file 0644 ${staged} /etc/a\n`);
   expect(text).toMatch(/^generation 0123\nmends \nfile /);
+  // A line for each thing that differed: a preview shortens long ones.
+  const mending = { id: "0123", mends: "/etc/a was edited\t/etc/b is gone", confirmWithin: 90 };
+  expect(renderManifest(describeContent(content), mending)).toContain(
+    "\nmends /etc/a was edited\nmends /etc/b is gone\nfile ",
+  );
   expect(text).toMatch(/\ncheck \/etc\/b\nwithin 90\n$/);
 });
 
