@@ -10,6 +10,13 @@
 set -u
 : "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
+state=/var/lib/adsl-bonding/$SITE
+
+# A change of this host that is under way, one that undoes itself say, is waited for: its end is what counts.
+[ ! -e "/run/lock/adsl-$SITE" ] || flock -w 30 "/run/lock/adsl-$SITE" true
+# Where there is a generation its tunnels show which line works, whether they run now or not, and its firewall would
+# drop a probe.
+for which in current trying undone; do [ ! -e "$state/$which" ] || PROBE=no; done
 
 tell() { printf '%s=%s\n' "$1" "$2"; }
 
@@ -40,7 +47,6 @@ fi
 
 if [ -x "$program" ]; then
   tell drift "$("$program" drift | tail -n 1)"
-  [ ! -f "/var/lib/adsl-bonding/$SITE/current" ] || tell active yes
 fi
 
 # Somebody else's chain that drops what is forwarded, and knows nothing of our bond: no accept of ours overrides it.
@@ -79,8 +85,7 @@ ask_udp='
   }
   exit 1'
 
-# Where tunnels of ours stand, they show by themselves which line works.
-if [ "$PROBE" = yes ] && [ "$ROLE" = server ] && ! systemctl -q is-active "adsl-$SITE-bond.service"; then
+if [ "$PROBE" = yes ] && [ "$ROLE" = server ]; then
   # A listener of a look just before, by a preview say, may still be there.
   earlier=$(cat "/run/adsl-$SITE-probe" 2>/dev/null)
   if [ -n "$earlier" ] && grep -qs adsl-bonding-probe "/proc/$earlier/cmdline"; then

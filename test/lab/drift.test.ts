@@ -11,7 +11,8 @@ beforeAll(async () => {
 test("a preview names what was changed by hand on either host", async () => {
   await must("server", "echo 'verb 9' >>/etc/adsl-bonding/dev/tunnel-ovh.conf");
   await must("server", "systemctl -q disable adsl-dev-firewall.service");
-  await must("server", "ip rule del pref 1200");
+  // All that needs the bond stops with it; no probe of the lines may be tried then, whose port the tunnels want back.
+  await must("server", "systemctl stop adsl-dev-bond.service");
   await must("pi", "ip rule del pref 1300 && ip route del default table 21000");
   await must("pi", "nft delete chain inet adsl_bonding_dev forward");
   const { code, stdout, stderr } = await stack.pulumi(["preview", "--diff"]);
@@ -19,7 +20,7 @@ test("a preview names what was changed by hand on either host", async () => {
   for (const named of [
     "/etc/adsl-bonding/dev/tunnel-ovh.conf was edited",
     "adsl-dev-firewall.service is not enabled",
-    /adsl-dev-routes\.service: rule from all to 192\.168\.1\.0\/24 lookup 2119\d is gone/,
+    "adsl-dev-bond.service is not running",
     "adsl-dev-routes.service: rule from all lookup 21000 is gone",
     /adsl-dev-routes\.service: route default via 172\.16\.16\.1 dev bond0 .*is gone/,
     /adsl-dev-firewall\.service: chain forward .*is gone/,
