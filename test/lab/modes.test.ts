@@ -81,9 +81,9 @@ test("from balance-rr to balance-xor layer3+4: connections spread over both line
   }
   expect(await externalAddress()).toBe("203.0.113.10");
   const before = await sent();
-  await measure({ via: "bond", direction: "down", bytes: 4_000_000, flows: 8 });
+  await measure({ via: "bond", direction: "down", bytes: 4_000_000, flows: 16 });
   const shares = (await sent()).map((bytes, n) => bytes - before[n]!);
-  console.log(`bytes of 8 downloads over each line: ${shares.join(", ")}`);
+  console.log(`bytes of 16 downloads over each line: ${shares.join(", ")}`);
   for (const share of shares) expect(share).toBeGreaterThan(400_000);
 });
 
