@@ -90,7 +90,8 @@ up=$(awk '/^Slave Interface/ { slave = 1 } slave && /^MII Status: up/ { n++; sla
 case $1 in
   count) echo "$up"; exit ;;
   all) needed=${taps.length} ;;
-  *) needed=$1 ;;
+  # As many as worked before, but a line may have been taken out since.
+  *) needed=$(($1 < ${taps.length} ? $1 : ${taps.length})) ;;
 esac
 fail() {
   echo "$*"
