@@ -1,4 +1,3 @@
-import { spawn } from "node:child_process";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cut, exec, kill, restore, start } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
@@ -82,20 +81,6 @@ test("a line that is cut is out at both ends, with its time, and a warning", asy
   await restore("ovh");
   await slavesSettle(2, 60);
   expect((await status()).page).toMatch(/ pi +ovh came back$/m);
-});
-
-test("in a terminal the page is refreshed until Ctrl-C, which leaves the terminal as it was", async () => {
-  const command = `${process.execPath} status/main.ts --config-file ${stack.config}`;
-  // script(1) gives it a terminal.
-  const child = spawn("script", ["-qfec", command, "/dev/null"], { timeout: 120_000 });
-  let printed = "";
-  for await (const data of child.stdout) {
-    printed += data;
-    if (printed.match(/Warnings:/g)?.length === 2) child.stdin.write("\x03");
-  }
-  expect(printed.match(/Site dev, /g)?.length, printed).toBeGreaterThanOrEqual(2);
-  expect(printed).toContain("\x1b[?25l\x1b[H\x1b[J");
-  expect(printed.trimEnd().endsWith("\x1b[?25h"), printed).toBe(true);
 });
 
 test("what was edited on a host is told", async () => {
