@@ -38,6 +38,17 @@ export function oneshotUnit({ description, start, stop, needs = [], after = [] }
   ].join("\n");
 }
 
+/** What no program that we run has any need of, in systemd's words. */
+export const confinement = [
+  "RestrictNamespaces=yes",
+  "RestrictRealtime=yes",
+  "RestrictSUIDSGID=yes",
+  "LockPersonality=yes",
+  "MemoryDenyWriteExecute=yes",
+  "SystemCallArchitectures=native",
+  "SystemCallFilter=@system-service",
+];
+
 /** What is needed to describe a unit that goes on running. */
 interface Daemon {
   description: string;
@@ -84,13 +95,7 @@ export function daemonUnit(daemon: Daemon): string {
     "ProtectKernelModules=yes",
     "ProtectKernelTunables=yes",
     `RestrictAddressFamilies=${families}`,
-    "RestrictNamespaces=yes",
-    "RestrictRealtime=yes",
-    "RestrictSUIDSGID=yes",
-    "LockPersonality=yes",
-    "MemoryDenyWriteExecute=yes",
-    "SystemCallArchitectures=native",
-    "SystemCallFilter=@system-service",
+    ...confinement,
     "",
     "[Install]",
     "WantedBy=multi-user.target",

@@ -1,5 +1,6 @@
 import type { Plan, PlannedLine, Tunnel } from "../../site/plan.ts";
 import type { Names } from "../names.ts";
+import { confinement } from "../unit.ts";
 
 /**
  * One end of a tunnel as OpenVPN reads it. TLS with a certificate made on each host and known to the other
@@ -109,13 +110,7 @@ ProtectHostname=yes
 ProtectKernelLogs=yes
 ProtectKernelModules=yes
 RestrictAddressFamilies=AF_INET AF_NETLINK AF_UNIX
-RestrictNamespaces=yes
-RestrictRealtime=yes
-RestrictSUIDSGID=yes
-LockPersonality=yes
-MemoryDenyWriteExecute=yes
-SystemCallArchitectures=native
-SystemCallFilter=@system-service
+${confinement.join("\n")}
 
 [Install]
 WantedBy=multi-user.target

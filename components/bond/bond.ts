@@ -3,7 +3,7 @@ import { Activation, type Side } from "../../host/activation.ts";
 import type { Plan } from "../../site/plan.ts";
 import { renderTunnelTemplate } from "../adslLine/openvpn.ts";
 import type { Machine } from "../machine.ts";
-import { type Names, namesOf } from "../names.ts";
+import { namesOf } from "../names.ts";
 import { shaperService } from "../shaper/shaper.ts";
 import { oneshotUnit } from "../unit.ts";
 import { watchService } from "../watch/watch.ts";
@@ -63,14 +63,15 @@ export class Bond extends pulumi.ComponentResource {
 
 function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
   const names = namesOf(plan);
-  const oneshots: { unit: Names["bondUnit"]; reads: string[]; state?: string }[] = [
+  const { firewallUnit, bondUnit, routesUnit, firewallScript, routesScript } = names;
+  const oneshots = [
     {
-      unit: names.firewallUnit,
-      reads: [names.firewallScript, names.firewallRules],
-      state: names.firewallScript,
+      name: firewallUnit.name,
+      reads: [firewallUnit.path, firewallScript, names.firewallRules],
+      state: firewallScript,
     },
-    { unit: names.bondUnit, reads: [names.bondScript] },
-    { unit: names.routesUnit, reads: [names.routesScript], state: names.routesScript },
+    { name: bondUnit.name, reads: [bondUnit.path, names.bondScript] },
+    { name: routesUnit.name, reads: [routesUnit.path, routesScript], state: routesScript },
   ];
   const tunnels = plan.lines.flatMap((line) =>
     line.tunnelPlans.map((tunnel) => ({
@@ -82,15 +83,7 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
     host,
     content: {
       files: staged.files,
-      units: [
-        ...oneshots.map(({ unit, reads, state }) => ({
-          name: unit.name,
-          reads: [unit.path, ...reads],
-          state,
-        })),
-        ...tunnels,
-        ...staged.units,
-      ],
+      units: [...oneshots, ...tunnels, ...staged.units],
       listeners: [
         { unit: "systemd-networkd.service", action: "restart", reads: names.networkd },
         { unit: "NetworkManager.service", action: "reload", reads: names.networkManager },
