@@ -14,6 +14,9 @@ import { root } from "../toolchain/versions.ts";
 /** Scenarios (files of test/lab) that `core` runs, in this order; `all` runs the others. */
 const coreScenarios = ["deploy", "line"];
 
+/** Scenarios in labs of another kind, each of which has to be booted: `all` runs them last. */
+const lastScenarios = ["debian12", "ownGuest"];
+
 /** What one step came to. */
 interface Outcome {
   passed: number;
@@ -174,7 +177,9 @@ async function otherScenarios(): Promise<string[]> {
     console.error(`test: no scenario is called ${unknown.join(", ")}. There are: ${all.sort().join(", ")}`);
     process.exit(2);
   }
-  return named.length > 0 ? named : all.filter((name) => !coreScenarios.includes(name)).sort();
+  if (named.length > 0) return named;
+  const others = all.filter((name) => ![...coreScenarios, ...lastScenarios].includes(name)).sort();
+  return [...others, ...lastScenarios];
 }
 
 async function readLedger(): Promise<Ledger> {

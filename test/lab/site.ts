@@ -1,5 +1,5 @@
 import { expect } from "vitest";
-import { exec, facts, reset, up } from "../../lab/index.ts";
+import { down, exec, facts, type Options, reset, up } from "../../lab/index.ts";
 import { keepDeployment, openStack, type Stack, wakeDeployment } from "../../lab/stack.ts";
 
 /** The lab with plain hosts and an empty state: what a first deployment begins with. */
@@ -7,6 +7,17 @@ export async function pristineSite(): Promise<Stack> {
   await up();
   await reset();
   return openStack(await facts());
+}
+
+/** A lab of another kind under the real clock, as after its first boot, with an empty state. */
+export async function otherSite(options: Options): Promise<Stack> {
+  await down();
+  const stack = await openStack(await up({ clock: "real", ...options }));
+  // A real clock goes on while a busy machine emulates slowly: half of the default's time was too short for a switch.
+  await stack.configure((site) => {
+    site.activation = { confirmWithin: 300 };
+  });
+  return stack;
 }
 
 /** Under which name the deployed site is kept: by the sources, which test/run.ts tells; none when it doesn't. */
