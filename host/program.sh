@@ -108,6 +108,9 @@ stage() {
   say "staged $1 as $sum"
 }
 
+# A new file's name may reach the disk before its text: both must have, where a power cut is to find it whole.
+to_disk() { sync -f /etc "$state"; }
+
 # --- switching ------------------------------------------------------------------------------------
 
 # Puts the manifest's file in place; renaming makes each file whole, old or new.
@@ -256,7 +259,7 @@ switch() {
   [ -z "$check" ] || before=$("$check" count 2>/dev/null || true)
   say "$before" >"$state/before"
   mv "$state/armed" "$state/trying"
-  sync "$state"
+  to_disk
   # The timer first: from here on every way ends in a whole generation.
   systemd-run -q --collect --unit "$prefix-revert" --on-active "$(field "$state/trying" within)" \
     --timer-property AccuracySec=1s "$0" revert "it was not confirmed in time"
@@ -342,8 +345,10 @@ confirm() {
   fi
   [ "$(id_of "$state/trying")" = "$id" ] ||
     die "generation $id was undone before it was confirmed: $(manifest "$state/reverted")"
+  # Its files first: a power cut is never to find a generation that is current, and whose files are empty.
+  to_disk
   mv "$state/trying" "$state/current"
-  sync "$state"
+  to_disk
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
   rm -f "$state/reverted" "$state/switched" "$state/before" "$state/from" "$state"/staged/.new.*
   for file in "$state"/staged/*; do

@@ -8,7 +8,7 @@ import { eventually, must, mustUp, otherSite, slavesSettle } from "./site.ts";
 let stack: Stack;
 
 beforeAll(async () => {
-  stack = await otherSite({ ownGuests: ["pi"] });
+  stack = await otherSite({ clock: "real", ownGuests: ["pi"] });
 });
 
 afterAll(down);
