@@ -4,6 +4,7 @@ import type { HostUnit } from "../host/generation.ts";
 import { Host } from "../host/host.ts";
 import type { Plan } from "../site/plan.ts";
 import { type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
+import { keeperService } from "./keeper.ts";
 import { namesOf } from "./names.ts";
 import { type Routes, renderRoutesScript } from "./routes.ts";
 import { oneshotUnit, type Service } from "./unit.ts";
@@ -87,6 +88,7 @@ export class Machine extends pulumi.ComponentResource {
       { path: names.networkd, text: networkdText },
       { path: names.networkManager, text: networkManagerText(site, [end.bond, taps]) },
     ]);
+    this.serve(this, keeperService(names));
     this.registerOutputs();
   }
 

@@ -18,6 +18,7 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     gatewaysScript: `${folder}/gateways`,
     firewallRules: `${folder}/firewall.nft`,
     firewallScript: `${folder}/firewall`,
+    keeperScript: `${folder}/keeper`,
     /** Where a script keeps the picture of what it has set, while it stands. */
     picture: (what: string) => `/run/adsl-${site}-${what}.picture`,
     check: `${folder}/check`,
@@ -39,6 +40,7 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     routesUnit: unit("routes.service"),
     gatewaysUnit: unit("gateways.service"),
     firewallUnit: unit("firewall.service"),
+    keeperUnit: unit("keeper.service"),
     dnsmasqUnit: unit("dnsmasq.service"),
     shaperUnit: unit("shaper.service"),
     watchUnit: unit("watch.service"),

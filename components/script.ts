@@ -4,6 +4,8 @@ interface StateScript {
   about: string;
   /** Where the picture of what was set is kept while it stands; under /run. */
   kept: string;
+  /** The functions that the others call, and further words that the script can be called with. */
+  functions?: string;
   /** Sets it; safe to run while parts of it stand. */
   set: string[];
   /** Takes it away, whatever of it stands. */
@@ -16,13 +18,14 @@ interface StateScript {
  * A script that systemd calls with up or down, and that can tell what somebody else has taken away since:
  * `up` keeps a picture of what it has set, `missing` compares.
  */
-export function renderStateScript({ about, kept, set, unset, show }: StateScript): string {
+export function renderStateScript({ about, kept, functions, set, unset, show }: StateScript): string {
   const indent = (lines: string[]) => lines.map((line) => `  ${line}`).join("\n");
   return `#!/bin/sh
-# ${about} Called by systemd with up or down; \`missing\` prints what was taken away since.
+# ${about}
+# Called by systemd with up or down; \`missing\` prints what was taken away since.
 set -eu
 kept=${kept}
-
+${functions ? `\n${functions}` : ""}
 show() {
 ${indent(show)}
 }
@@ -43,6 +46,6 @@ missing() {
   grep -vxFf "$kept.now" "$kept" || true
 }
 
-"$1"
+"$@"
 `;
 }

@@ -93,6 +93,7 @@ PartOf=${names.bondUnit.name} ${names.routesUnit.name}
 StartLimitIntervalSec=0
 
 [Service]
+ExecStartPre=${names.bondScript} slave_of ${names.tunnel("%i")}
 ExecStart=/usr/sbin/openvpn --suppress-timestamps --config ${names.tunnel("%i")}
 Restart=always
 RestartSec=2

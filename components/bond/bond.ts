@@ -36,7 +36,7 @@ export class Bond extends pulumi.ComponentResource {
       ends[host].stage(this, [
         {
           path: names.bondScript,
-          text: renderBondScript(plan[host], plan, host === "pi" ? "Pi" : "server"),
+          text: renderBondScript(plan[host], plan, host === "pi" ? "Pi" : "server", names),
           mode: "0755",
         },
         {
@@ -70,7 +70,7 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
       reads: [firewallUnit.path, firewallScript, names.firewallRules],
       state: firewallScript,
     },
-    { name: bondUnit.name, reads: [bondUnit.path, names.bondScript] },
+    { name: bondUnit.name, reads: [bondUnit.path, names.bondScript], state: names.bondScript },
     { name: routesUnit.name, reads: [routesUnit.path, routesScript], state: routesScript },
   ];
   const tunnels = plan.lines.flatMap((line) =>

@@ -1,4 +1,6 @@
 import type { End, Plan } from "../../site/plan.ts";
+import type { Names } from "../names.ts";
+import { renderStateScript } from "../script.ts";
 import { bondMode } from "./mode.ts";
 
 /**
@@ -6,71 +8,81 @@ import { bondMode } from "./mode.ts";
  * persistent: a tunnel that closes its tap takes its carrier, and so its slave, away (a tap of OpenVPN's own
  * making would leave the bond). It is safe to run twice.
  */
-export function renderBondScript(end: End, { bond, vpn }: Pick<Plan, "bond" | "vpn">, host: string): string {
+export function renderBondScript(
+  end: End,
+  { bond, vpn }: Pick<Plan, "bond" | "vpn">,
+  host: string,
+  names: Names,
+): string {
   const { bond: name, bondAddress, peerAddress, taps } = end;
   const { does, why, options } = bondMode(bond, peerAddress);
-  return `#!/bin/sh
-# The bond ${name} of this ${host} and its ${taps.length} taps, one a tunnel: ${does}.
-# Called by systemd with up or down.
-set -eu
-
-# What the kernel must not do on an interface of ours. Nothing of IPv6 is wanted inside; a host may know none at all.
+  const unset = [name, ...taps].map((device) => `ip link del ${device} 2>/dev/null || true`);
+  return renderStateScript({
+    about: `The bond ${name} of this ${host} and its ${taps.length} taps, one a tunnel: ${does}.`,
+    kept: names.picture("bond"),
+    functions: `# What the kernel must not do on an interface of ours. Nothing of IPv6 is wanted inside; a host may know none at all.
 harden() {
   sysctl -q -w "net.ipv4.conf.$1.send_redirects=0" "net.ipv4.conf.$1.accept_redirects=0"
   [ ! -e "/proc/sys/net/ipv6/conf/$1" ] || sysctl -q -w "net.ipv6.conf.$1.disable_ipv6=1"
 }
 
-up() {
-  modprobe tun
-  [ -e /sys/module/bonding ] || modprobe bonding max_bonds=0
-  # A bond that the module made by itself is in the way; one in use was refused before anything was staged.
-  down
-${why.map((line) => `  # ${line}\n`).join("")}  ip link add ${name} type bond ${options}
-  # Without a live slave the bond has no carrier; its routes then give way to the next ones.
-  sysctl -q -w net.ipv4.conf.${name}.ignore_routes_with_linkdown=1
-  sysctl -q -w net.ipv4.conf.${name}.rp_filter=2
-  harden ${name}
-  for tap in ${taps.join(" ")}; do
-    ip tuntap add dev "$tap" mode tap
-    ip link set "$tap" txqueuelen ${vpn.txqueuelen}
-    harden "$tap"
-    # It must be down while it is enslaved; the bond then sets it up.
-    ip link set "$tap" master ${name}
-  done
-  # ${
-    bond.segment === undefined
-      ? "Full outer packets then fill whole ATM cells and are never fragmented."
-      : "Larger than some line passes whole: OpenVPN cuts what is not TCP there."
-  }
-  ip link set ${name} mtu ${bond.mtu}
-${afterwards(bond.mode, end)}  ip addr add ${bondAddress}/${bond.prefix} dev ${name}
-  ip link set ${name} up
+# Has a tap in the bond. Each tunnel asks for its own at its start too: one that was deleted would else come back as a
+# tap of OpenVPN's own making, outside the bond.
+slave() {
+  [ ! -e "/sys/class/net/$1/master" ] || return 0
+  ip link del "$1" 2>/dev/null || true
+  ip tuntap add dev "$1" mode tap
+  ip link set "$1" txqueuelen ${vpn.txqueuelen}
+  harden "$1"
+  # It must be down while it is enslaved; the bond then sets it up.
+  ip link set "$1" master ${name}
 }
 
-down() {
-  ip link del ${name} 2>/dev/null || true
-  for tap in ${taps.join(" ")}; do
-    ip link del "$tap" 2>/dev/null || true
-  done
-}
-
-"$1"
-`;
+slave_of() { slave "$(sed -n 's/^dev //p' "$1")"; }
+`,
+    set: [
+      "modprobe tun",
+      "[ -e /sys/module/bonding ] || modprobe bonding max_bonds=0",
+      "# A bond that the module made by itself is in the way; one in use was refused before anything was staged.",
+      ...unset,
+      ...why.map((line) => `# ${line}`),
+      `ip link add ${name} type bond ${options}`,
+      "# Without a live slave the bond has no carrier; its routes then give way to the next ones.",
+      `sysctl -q -w net.ipv4.conf.${name}.ignore_routes_with_linkdown=1`,
+      `sysctl -q -w net.ipv4.conf.${name}.rp_filter=2`,
+      `harden ${name}`,
+      ...taps.map((tap) => `slave ${tap}`),
+      bond.segment === undefined
+        ? "# Full outer packets then fill whole ATM cells and are never fragmented."
+        : "# Larger than some line passes whole: OpenVPN cuts what is not TCP there.",
+      `ip link set ${name} mtu ${bond.mtu}`,
+      ...afterwards(bond.mode, end),
+      `ip addr add ${bondAddress}/${bond.prefix} dev ${name}`,
+      `ip link set ${name} up`,
+    ],
+    unset,
+    show: [
+      `ip -4 -o addr show up dev ${name} 2>/dev/null | sed -n 's/.* inet \\([^ ]*\\).*/address \\1 of ${name}/p'`,
+      `for tap in ${taps.join(" ")}; do [ ! -e "/sys/class/net/$tap/master" ] || echo "slave $tap of ${name}"; done`,
+    ],
+  });
 }
 
 /** What a mode wants once the bond has its slaves. */
-function afterwards(mode: Plan["bond"]["mode"], { bond, taps }: End): string {
+function afterwards(mode: Plan["bond"]["mode"], { bond, taps }: End): string[] {
   switch (mode) {
     case "balance-rr":
-      return `  # Round-robin goes by packets: super-packets would put 45 of them in a row on one line.
-  ethtool -K ${bond} tso off gso off >/dev/null
-`;
+      return [
+        "# Round-robin goes by packets: super-packets would put 45 of them in a row on one line.",
+        `ethtool -K ${bond} tso off gso off >/dev/null`,
+      ];
     case "active-backup":
-      return `  # The first line carries everything whenever it works.
-  ip link set ${bond} type bond primary ${taps[0]}
-`;
+      return [
+        "# The first line carries everything whenever it works.",
+        `ip link set ${bond} type bond primary ${taps[0]}`,
+      ];
     default:
-      return "";
+      return [];
   }
 }
 
