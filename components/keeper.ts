@@ -28,7 +28,7 @@ export function keeperService(names: Names): Service {
 set -u
 
 # What was flushed between the two calls is seen by the first round.
-{ echo begin; exec nft monitor destroy tables; } | while read -r _; do
+{ echo begin; exec nft monitor tables; } | while read -r _; do
   nft list table inet ${nftTable} >/dev/null 2>&1 && continue
   nft -f ${firewallRules} && echo "our rules were flushed, and are back"
 done
