@@ -1,19 +1,25 @@
+import type { End, PlannedLine } from "../site/plan.ts";
 import type { Names } from "./names.ts";
 import { renderStateScript } from "./script.ts";
 
 /** The chains' rules for one host, in nftables' words. */
 export interface FirewallRules {
+  /** Named sets, in nftables' words. */
+  sets?: string[];
   /** Every chain with its hook and its rules. */
   chains: { name: string; hook: string; rules: string[] }[];
 }
 
 /** A ruleset of one table of our own, which replaces itself as a whole and touches no other. */
-export function renderFirewall(names: Names, { chains }: FirewallRules): string {
+export function renderFirewall(names: Names, { sets = [], chains }: FirewallRules): string {
   const table = `inet ${names.nftTable}`;
-  const text = chains.map(
-    ({ name, hook, rules }) =>
-      `  chain ${name} {\n    type ${hook};\n${rules.map((rule) => `    ${rule}\n`).join("")}  }`,
-  );
+  const text = [
+    ...sets.map((set) => `  ${set}`),
+    ...chains.map(
+      ({ name, hook, rules }) =>
+        `  chain ${name} {\n    type ${hook};\n${rules.map((rule) => `    ${rule}\n`).join("")}  }`,
+    ),
+  ];
   return `#!/usr/sbin/nft -f
 # One table of our own; it comes and goes as a whole.
 table ${table} {}
@@ -32,14 +38,79 @@ export function clampSegments(bond: string, segment: number | undefined): string
   return `oifname "${bond}" tcp flags syn / syn,rst tcp option maxseg size set ${segment ?? "rt mtu"}`;
 }
 
-/** The script that loads the ruleset, and that can tell what of it is gone; counters and sets' elements come and go. */
-export function renderFirewallScript(names: Names): string {
+/** One rule of ours in a chain of somebody else's. */
+export interface Exception {
+  /** The chain's family, table and name. */
+  chain: string;
+  rule: string;
+}
+
+/** The rules that let through, in other tables' chains, what is between the bond and anything else, and the tunnels. */
+export function exceptionsOf({ bond, letThrough }: End, lines: PlannedLine[]): Exception[] {
+  const ports = lines.flatMap(({ protocol, tunnelPlans }) =>
+    // One port each: iptables, whose chain it may be, could not show a set.
+    tunnelPlans.map(({ port }) => `${protocol} dport ${port} accept`),
+  );
+  return [
+    ...letThrough.forward.flatMap((chain) => [
+      { chain, rule: `iifname "${bond}" accept` },
+      { chain, rule: `oifname "${bond}" accept` },
+    ]),
+    ...letThrough.input.flatMap((chain) => ports.map((rule) => ({ chain, rule }))),
+  ];
+}
+
+/**
+ * The script that loads the ruleset, and that can tell what of it is gone; counters and sets' elements come and go.
+ * @param also a command that completes a table just loaded
+ */
+export function renderFirewallScript(names: Names, exceptions: Exception[], also?: string): string {
   const table = `inet ${names.nftTable}`;
+  const chains = [...new Set(exceptions.map(({ chain }) => chain))];
+  const show = [
+    `nft -s -t list table ${table} 2>/dev/null | sed "s/^[[:space:]]*//; s/ {$//; /^}/d; /^$/d"`,
+    ...chains.map(
+      (chain) =>
+        `nft -s list chain ${chain} 2>/dev/null | sed -n '/${names.mark}/s/^[[:space:]]*/${chain}: /p'`,
+    ),
+  ];
   return renderStateScript({
     about: "The firewall table of our own.",
     kept: names.picture("firewall"),
-    set: [`nft -f ${names.firewallRules}`],
-    unset: [`nft delete table ${table} 2>/dev/null || true`],
-    show: [`nft -s -t list table ${table} 2>/dev/null | sed "s/^[[:space:]]*//; s/ {$//; /^}/d; /^$/d"`],
+    functions: [
+      "# Loads our table; the keeper calls it too.",
+      "load() {",
+      `  nft -f ${names.firewallRules}`,
+      ...(also ? [`  ${also}`] : []),
+      "}",
+      ...(exceptions.length > 0 ? ["", renderExceptions(names, exceptions)] : []),
+      "",
+    ].join("\n"),
+    set: ["load", ...(exceptions.length > 0 ? ["let_through"] : [])],
+    unset: [`nft delete table ${table} 2>/dev/null || true`, ...chains.map((chain) => `take_back ${chain}`)],
+    show,
   });
+}
+
+function renderExceptions({ mark }: Names, exceptions: Exception[]): string {
+  return `# Our rules in the chains of others, which drop what the site needs; each is known by its comment.
+let_through() {
+${exceptions.map(({ chain, rule }) => `  let_in '${rule}' ${chain}`).join("\n")}
+}
+
+# let_in RULE FAMILY TABLE CHAIN: as the first of the chain, unless it stands there.
+let_in() {
+  rule="$1 comment \\"${mark}\\""
+  shift
+  if ! found=$(nft -s list chain "$@" 2>/dev/null); then
+    echo "there is no chain $*"
+  elif ! printf '%s\\n' "$found" | grep -qF "$rule"; then
+    nft insert rule "$@" "$rule"
+  fi
+}
+
+take_back() {
+  nft -a list chain "$@" 2>/dev/null | sed -n 's/.*comment "${mark}" # handle //p' |
+    while read -r handle; do nft delete rule "$@" handle "$handle"; done
+}`;
 }

@@ -6,8 +6,8 @@ import { daemonUnit, type Service } from "./unit.ts";
  * restart: without it the server masquerades nothing, and the tunnels' packets may leave by another's box. A single
  * rule that was deleted by hand stays so until the next `up`, which names it.
  */
-export function keeperService(names: Names): Service {
-  const { keeperScript: script, keeperUnit: unit, nftTable, firewallRules } = names;
+export function keeperService(names: Names, exceptions: boolean): Service {
+  const { keeperScript: script, keeperUnit: unit, nftTable, firewallScript } = names;
   return {
     unit: unit.name,
     files: [
@@ -28,9 +28,9 @@ export function keeperService(names: Names): Service {
 set -u
 
 # What was flushed between the two calls is seen by the first round.
-{ echo begin; exec nft monitor tables; } | while read -r _; do
-  nft list table inet ${nftTable} >/dev/null 2>&1 && continue
-  nft -f ${firewallRules} && echo "our rules were flushed, and are back"
+{ echo begin; exec nft monitor${exceptions ? "" : " tables"}; } | while read -r _; do
+  nft list table inet ${nftTable} >/dev/null 2>&1 ||
+    { ${firewallScript} load && echo "our rules were flushed, and are back"; }${exceptions ? `\n  ${firewallScript} let_through` : ""}
 done
 # The monitor has ended: systemd starts it anew.
 exit 1

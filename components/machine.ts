@@ -3,7 +3,7 @@ import { type StagedFile, stageFile } from "../host/file.ts";
 import type { HostUnit } from "../host/generation.ts";
 import { Host } from "../host/host.ts";
 import type { Plan } from "../site/plan.ts";
-import { type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
+import { exceptionsOf, type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
 import { keeperService } from "./keeper.ts";
 import { namesOf } from "./names.ts";
 import { type Routes, renderRoutesScript } from "./routes.ts";
@@ -16,6 +16,8 @@ const commonPackages = ["openvpn", "nftables", "ethtool", "openssl", "iputils-pi
 export interface MachineTexts {
   routes: Routes;
   firewall: FirewallRules;
+  /** A command that completes the firewall's table just loaded. */
+  firewallAlso?: string;
   check: string;
   sysctl: Record<string, string | number>;
   /** What it needs of the distribution beyond what both ends do. */
@@ -58,6 +60,7 @@ export class Machine extends pulumi.ComponentResource {
       dependsOn: [program],
     });
     this.ready = [program, installed];
+    const exceptions = exceptionsOf(end, plan.lines);
     const taps = `tap*${end.host === "server" ? `-${site}` : ""}`;
     this.stage(this, [
       { path: names.routesScript, text: renderRoutesScript(names, texts.routes), mode: "0755" },
@@ -72,15 +75,20 @@ export class Machine extends pulumi.ComponentResource {
         }),
       },
       { path: names.firewallRules, text: renderFirewall(names, texts.firewall) },
-      { path: names.firewallScript, text: renderFirewallScript(names), mode: "0755" },
+      {
+        path: names.firewallScript,
+        text: renderFirewallScript(names, exceptions, texts.firewallAlso),
+        mode: "0755",
+      },
       {
         path: names.firewallUnit.path,
         text: oneshotUnit({
           description: `firewall of site ${site}`,
           start: `${names.firewallScript} up`,
           stop: `${names.firewallScript} down`,
-          // A distribution's own ruleset begins with a flush of everything: ours comes after it.
-          after: ["nftables.service"],
+          // A distribution's own ruleset begins with a flush of everything: ours comes after it, and after those in
+          // whose chains we may have to let something through.
+          after: ["nftables.service", "ufw.service", "docker.service"],
         }),
       },
       { path: names.sysctl, text: renderSysctl(texts.sysctl) },
@@ -88,7 +96,7 @@ export class Machine extends pulumi.ComponentResource {
       { path: names.networkd, text: networkdText },
       { path: names.networkManager, text: networkManagerText(site, [end.bond, taps]) },
     ]);
-    this.serve(this, keeperService(names));
+    this.serve(this, keeperService(names, exceptions.length > 0));
     this.registerOutputs();
   }
 

@@ -56,7 +56,17 @@ const hostPackages = [
 const ownGuestPackages = [...hostPackages.filter((name) => name !== "ifupdown"), "network-manager"];
 
 /** What the hosts may install, from the mirror inside the lab. */
-const mirrorPackages = ["openvpn", "nftables", "ethtool", "openssl", "dnsmasq", "tcpdump", "iperf3", "curl"];
+const mirrorPackages = [
+  "openvpn",
+  "nftables",
+  "ethtool",
+  "openssl",
+  "dnsmasq",
+  "tcpdump",
+  "iperf3",
+  "curl",
+  "ufw",
+];
 
 /** Left out of every image: nothing reads them there, and they are most of the bytes. */
 const pathExcludes = [

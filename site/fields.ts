@@ -47,6 +47,18 @@ export const addressOrNetwork = told(
   "Write it such as 192.0.2.1 or 192.0.2.0/24 (IPv6 and names are not taken here).",
 );
 
+/** An IPv4 address, a network with its prefix length, or a name. */
+export const addressNetworkOrName = told(
+  (value) => isAddress(value) || parseCidr(value) !== undefined || isName(value),
+  "is neither an IPv4 address, nor a network, nor a name",
+  "Write it such as 192.0.2.1, 192.0.2.0/24 or home.example.net (IPv6 is not taken here).",
+);
+
+/** Whether it is a name as DNS knows them, with a dot in it: not one that is all numbers. */
+export function isName(value: string): boolean {
+  return /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/i.test(value);
+}
+
 /** A rate with its unit; parsed, kbit/s. */
 export const rate = told(
   (value) => parseRate(value) !== undefined && parseRate(value)! >= 1,

@@ -41,6 +41,8 @@ export interface End {
   peerAddress: string;
   /** Its taps in the order of enslavement, which is the order balance-rr sends in. */
   taps: string[];
+  /** Chains of somebody else's firewall there that get a rule of ours, by their hook. */
+  letThrough: { forward: string[]; input: string[] };
 }
 
 /** All names and numbers of a site, derived from its config: pure, and the same at every run. */
@@ -112,6 +114,7 @@ export function planSite(site: Site): Plan {
       bondAddress: piBond,
       peerAddress: serverBond,
       taps: tunnels.map((tunnel) => tunnel.piTap),
+      letThrough: { ...site.pi.letThrough, input: [] },
     },
     server: {
       host: "server",
@@ -121,6 +124,7 @@ export function planSite(site: Site): Plan {
       bondAddress: serverBond,
       peerAddress: piBond,
       taps: tunnels.map((tunnel) => tunnel.serverTap),
+      letThrough: site.server.letThrough,
     },
     lines,
     tunnels,

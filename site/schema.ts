@@ -5,6 +5,7 @@ import { costs, price } from "./cost.ts";
 import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
 import { forwardsField } from "./forwards.ts";
 import { lan } from "./lan.ts";
+import { letThrough, letThroughOnServer } from "./letThrough.ts";
 import { gateway } from "./lineInterface.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
@@ -74,6 +75,8 @@ const schema = z.strictObject({
     ovh: ovh.optional(),
     /** What it costs a month, in costs.currency. */
     price: price.optional(),
+    /** What of its own firewall gets an exception: see letThrough.ts. Default: nothing. */
+    letThrough: z.strictObject(letThroughOnServer).prefault({}),
   }),
   pi: z.strictObject({
     /** The Pi's address with its LAN's prefix, such as 192.168.1.252/24. */
@@ -81,6 +84,8 @@ const schema = z.strictObject({
     /** The Pi's interface on that LAN. Default eth0. */
     interface: interfaceName.default("eth0"),
     ssh,
+    /** What of its own firewall gets an exception: see letThrough.ts. Default: nothing. */
+    letThrough: z.strictObject(letThrough).prefault({}),
   }),
   /** One to eight lines. */
   lines: z.array(line).min(1, "must hold a line").max(8, "holds more lines than eight"),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { address, addressOrNetwork, choice, whole, yesOrNo } from "./fields.ts";
+import { address, addressNetworkOrName, choice, whole, yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { encapsulations, fragmentHeader, innerMtu, tunnelOverhead } from "./mtu.ts";
 import type { Raw } from "./raw.ts";
@@ -14,8 +14,8 @@ export const tunnelFields = {
   firstPort: whole(1, 65535, "a port").default(1194),
   /** The server's own address that the tunnels listen on. Default: all of them. */
   bind: address.optional(),
-  /** Whence the server takes tunnels: the lines' own public addresses, where they last. Default: from anywhere. */
-  sources: z.array(addressOrNetwork).min(1, "must name an address").optional(),
+  /** Whence the server takes tunnels: the lines' own public addresses or names. Default: from anywhere. */
+  sources: z.array(addressNetworkOrName).min(1, "must name an address").optional(),
   /** Ciphers in the order of preference. */
   ciphers: z
     .array(choice(ciphers, "Write it so; CBC ciphers such as the how-to's are not taken."))

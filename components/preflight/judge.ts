@@ -21,7 +21,7 @@ export function judge(host: string, bond: string, facts: Facts): string[] {
     ...all("line").map((what) => `line ${what}`),
     ...all("blocks").map(
       (chain) =>
-        `its firewall's chain ${chain} drops what is forwarded, and no rule of ours can override that: let ${bond} through, with nft insert rule ${chain} iifname "${bond}" accept and the same for oifname, by your firewall's own means so that it lasts (ufw: ufw route allow in on ${bond}, ufw route allow out on ${bond}; Docker: in the chain DOCKER-USER)`,
+        `its firewall's chain ${chain} drops what is forwarded, and no rule in a table of our own can override that. Either write \`${host}.letThrough: { forward: [${chain}] }\`, and two rules that let ${bond} through are put there, and taken away again by destroy; or let it through by your firewall's own means (ufw: ufw route allow in on ${bond}, ufw route allow out on ${bond}; Docker: in the chain DOCKER-USER)`,
     ),
   ];
   if (olderThan(one("kernel"), oldestKernel)) {
@@ -36,6 +36,18 @@ export function judge(host: string, bond: string, facts: Facts): string[] {
     problems.push(`only ${one("free_mb")} MB are free on /var; ${neededMegabytes} MB are needed`);
   }
   return problems.map((problem) => `${host}: ${problem}`);
+}
+
+/**
+ * Why lines that were tried may have got no answer: chains of the server's that drop what none of their rules
+ * takes. Which of these take the tunnels can't be seen from outside.
+ */
+export function suspect(firstPort: string, server: Facts, pi: Facts): string[] {
+  if (!pi.get("line")?.some((line) => line.includes("gets no answer"))) return [];
+  return (server.get("closed") ?? []).map(
+    (chain) =>
+      `server: its firewall's chain ${chain} drops what none of its rules takes, and may be why: write \`server.letThrough: { input: [${chain}] }\`, or let the tunnels' ports from ${firstPort} on in by your firewall's own means`,
+  );
 }
 
 /**
@@ -62,6 +74,9 @@ export function lookEnvironment(plan: Plan, host: "pi" | "server", probe: boolea
     BIND: plan.vpn.bind ?? "",
     LINES: plan.lines
       .map((line) => [line.name, line.gateway, line.interface, line.protocol].join())
+      .join(" "),
+    LET: [...plan[host].letThrough.forward, ...plan[host].letThrough.input]
+      .map((chain) => chain.replaceAll(" ", ","))
       .join(" "),
     MODULES: ["bonding", "tun", "nf_tables", ...shaperModules(plan)].join(" "),
     PROBE: probe ? "yes" : "no",

@@ -5,10 +5,10 @@
 #
 # In its environment: SITE; ROLE (server or pi); BOND, our bond's name; PORT, the first UDP port; SERVER, its
 # address; BIND, that on which its tunnels listen, empty for all; MODULES of the kernel that are needed; LINES, on the Pi,
-# `name,gateway,interface,protocol` of each, a gateway `dhcp` being what DHCP gave the interface; PROBE=yes where UDP is
-# to be tried.
+# `name,gateway,interface,protocol` of each, a gateway `dhcp` being what DHCP gave the interface; LET, chains of others'
+# firewalls that get rules of ours, `family,table,chain`; PROBE=yes where UDP is to be tried.
 set -u
-: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${PROBE=no}"
+: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 state=/var/lib/adsl-bonding/$SITE
 
@@ -54,14 +54,34 @@ if command -v nft >/dev/null; then
   nft list chains 2>/dev/null | awk '
     $1 == "table" { table = $2 " " $3 }
     $1 == "chain" { chain = $2 }
-    / hook forward / && table !~ / adsl_bonding_/ { print table, chain, /policy drop/ ? "drop" : "accept" }' |
-    while read -r family table chain policy; do
+    / hook (forward|input) / && table !~ / adsl_bonding_/ { print table, chain, / hook input / ? "input" : "forward", /policy drop/ ? "drop" : "accept" }' |
+    while read -r family table chain hook policy; do
+      if [ "$hook" = input ]; then
+        [ "$policy" != drop ] || tell closed "$family $table $chain"
+        continue
+      fi
       ! nft list table "$family" "$table" | grep -q "\"$BOND\"" || continue
+      case " $LET " in *" $family,$table,$chain "*) continue ;; esac
       if [ "$policy" = drop ] || nft -s list chain "$family" "$table" "$chain" | grep -qE '^[[:space:]]*(counter )?(drop|reject.*)$'; then
         tell blocks "$family $table $chain"
       fi
     done
+elif command -v iptables >/dev/null; then
+  # Its firewall may have come without nft, as ufw does; its chains are called so in nft's words.
+  case " $LET " in
+    *" ip,filter,FORWARD "*) ;;
+    *) ! iptables -S FORWARD | grep -qx -- '-P FORWARD DROP' || iptables -S | grep -q -- "$BOND" || tell blocks "ip filter FORWARD" ;;
+  esac
+  ! iptables -S INPUT | grep -qx -- '-P INPUT DROP' || tell closed "ip filter INPUT"
 fi
+
+for each in $LET; do
+  command -v nft >/dev/null || break
+  IFS=, read -r family table chain <<EOF
+$each
+EOF
+  nft list chain "$family" "$table" "$chain" >/dev/null 2>&1 || tell lacks "the chain $family $table $chain that letThrough names"
+done
 
 if [ "$ROLE" = server ] && [ -n "$BIND" ]; then
   ip -4 -o addr show | grep -qF " $BIND/" || tell lacks "the address $BIND that vpn.bind names"

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
 import type { Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
-import { adviseCiphers, doubt, judge, lookEnvironment } from "./judge.ts";
+import { adviseCiphers, doubt, judge, lookEnvironment, suspect } from "./judge.ts";
 
 const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
 const offers = readFileSync(new URL("../lan/offers.sh", import.meta.url), "utf8");
@@ -16,12 +16,14 @@ const offers = readFileSync(new URL("../lan/offers.sh", import.meta.url), "utf8"
  */
 export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: string }> {
   // The server first: it listens for the Pi's UDP probe, where no tunnels stand yet that prove the way.
-  const server = await look(plan, "server", true);
+  // Where the server's own firewall still has to let the tunnels in, a probe could only fail.
+  const server = await look(plan, "server", plan.server.letThrough.input.length === 0);
   const pi = await look(plan, "pi", server.facts.has("listening"));
   const unreachable = [server, pi].filter((each) => each.unreachable !== undefined);
   const problems = [server, pi].flatMap(({ host, facts, unreachable: why }) =>
     why ? [] : judge(host, plan[host].bond, facts),
   );
+  problems.push(...suspect(String(plan.tunnels[0]!.port), server.facts, pi.facts));
   for (const { host, facts } of [server, pi]) {
     for (const line of doubt(host, plan[host].ssh.hostKey, facts)) await pulumi.log.info(line);
   }

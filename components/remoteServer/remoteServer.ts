@@ -2,15 +2,19 @@ import type * as pulumi from "@pulumi/pulumi";
 import type { Plan } from "../../site/plan.ts";
 import { renderCheck } from "../bond/script.ts";
 import { Machine } from "../machine.ts";
+import { namesOf } from "../names.ts";
 import { serverFirewall } from "./firewall.ts";
 import { serverRoutes } from "./routes.ts";
+import { sourcesLoad, sourcesService } from "./sources.ts";
 
 /** The rented machine with the good connection: all of the site's traffic leaves under its address. */
 export class RemoteServer extends Machine {
   constructor(plan: Plan, options?: pulumi.ComponentResourceOptions) {
+    const names = namesOf(plan);
     const texts = {
       routes: serverRoutes(plan),
       firewall: serverFirewall(plan),
+      firewallAlso: sourcesLoad(plan, names),
       check: renderCheck(
         plan.server,
         `[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail "net.ipv4.ip_forward is off"
@@ -27,5 +31,6 @@ way="and the site is seen under $(ip -4 route get 192.0.2.1 | sed -nE 's/.* src 
       packages: [],
     };
     super("adsl-bonding:components:RemoteServer", plan.server, plan, texts, options);
+    for (const service of sourcesService(plan, names)) this.serve(this, service);
   }
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { judge } from "../../components/preflight/judge.ts";
+import { judge, suspect } from "../../components/preflight/judge.ts";
 import { fingerprint, parseFacts } from "../../host/inspect.ts";
 
 const fit = "os=debian 13\nkernel=6.12.107+deb13-amd64\nopenvpn=2.6.14-1\nfree_mb=2000\nend=yes\n";
@@ -18,8 +18,18 @@ test("all that is wrong is told at once", () => {
   );
   const problems = judge("server", "bond-dev", facts);
   expect(problems).toHaveLength(7);
-  expect(problems.join("\n")).toContain('nft insert rule ip filter FORWARD iifname "bond-dev" accept');
+  expect(problems.join("\n")).toContain("server.letThrough: { forward: [ip filter FORWARD] }");
   expect(problems.join("\n")).toMatch(/server: its kernel 5\.10.*older than 6\.0/);
+});
+
+test("a firewall that may be why no line gets an answer is named", () => {
+  const server = parseFacts("closed=ip filter INPUT\n");
+  const silent = parseFacts(
+    "line=ovh: UDP to 203.0.113.10 port 1194 through the box 192.168.1.240 gets no answer\n",
+  );
+  expect(suspect("1194", server, silent)[0]).toContain("server.letThrough: { input: [ip filter INPUT] }");
+  expect(suspect("1194", server, parseFacts("line=ovh: there is no interface eth7\n"))).toEqual([]);
+  expect(suspect("1194", parseFacts(""), silent)).toEqual([]);
 });
 
 test("fingerprints are written as ssh writes them", () => {

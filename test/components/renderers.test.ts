@@ -1,13 +1,14 @@
 import { expect, test } from "vitest";
 import { renderTunnel } from "../../components/adslLine/openvpn.ts";
 import { bondMode } from "../../components/bond/mode.ts";
-import { renderFirewall } from "../../components/firewall.ts";
+import { exceptionsOf, renderFirewall, renderFirewallScript } from "../../components/firewall.ts";
 import { namesOf } from "../../components/names.ts";
 import { piFirewall } from "../../components/pi/firewall.ts";
 import { renderGateways } from "../../components/pi/gateways.ts";
 import { piRoutes } from "../../components/pi/routes.ts";
 import { adviseCiphers, lookEnvironment } from "../../components/preflight/judge.ts";
 import { serverFirewall } from "../../components/remoteServer/firewall.ts";
+import { sourcesService } from "../../components/remoteServer/sources.ts";
 import { renderRoutesScript } from "../../components/routes.ts";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
@@ -92,4 +93,26 @@ test("tunnels are taken from the given sources alone, on the ports of either pro
     ]
   `);
   expect(serverFirewall(planOf(() => {})).chains.map(({ name }) => name)).not.toContain("sources");
+});
+
+test("tunnels are taken from names too, which a timer looks up", () => {
+  const plan = planOf((s) => (s.vpn = { sources: ["192.0.2.11", "home.example.net"] }));
+  const names = namesOf(plan);
+  expect(renderFirewall(names, serverFirewall(plan))).toMatchSnapshot();
+  expect(sourcesService(plan, names)).toMatchSnapshot();
+  expect(
+    sourcesService(
+      planOf((s) => (s.vpn = { sources: ["192.0.2.11"] })),
+      names,
+    ),
+  ).toEqual([]);
+});
+
+test("what the site needs is let through in the chains of others that are named", () => {
+  const plan = planOf((s) => {
+    s.server.letThrough = { forward: ["ip filter FORWARD"], input: ["ip filter INPUT"] };
+  });
+  const exceptions = exceptionsOf(plan.server, plan.lines);
+  expect(renderFirewallScript(namesOf(plan), exceptions)).toMatchSnapshot();
+  expect(exceptionsOf(plan.pi, plan.lines)).toEqual([]);
 });

@@ -1,0 +1,27 @@
+import { z } from "zod";
+import { told } from "./fields.ts";
+
+/** A chain of somebody else's firewall, in nftables' words: `ip filter FORWARD`. */
+const chain = told(
+  (value) => /^(ip|inet) [\w.-]+ [\w.-]+$/.test(value) && !value.includes(" adsl_bonding_"),
+  "is no chain of somebody else's firewall",
+  "Write its family, table and name as `nft list chains` shows them, such as ip filter FORWARD (which is where iptables, ufw and Docker have it).",
+);
+
+const chains = z.array(chain).min(1, "must name a chain").default([]);
+
+/**
+ * Chains of somebody else's that drop what the site needs, and get a rule of ours that lets just that through. No
+ * accept in a table of our own could: a packet has to pass every table.
+ */
+export const letThrough = {
+  /** Those of the hook forward, for what passes between the bond and anything else. Default: none. */
+  forward: chains,
+};
+
+/** The same on the server, which is also called by the tunnels. */
+export const letThroughOnServer = {
+  ...letThrough,
+  /** Those of the hook input, for the tunnels' ports. Default: none. */
+  input: chains,
+};

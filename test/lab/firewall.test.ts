@@ -1,0 +1,77 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { externalAddress } from "../../lab/demo.ts";
+import { reboot } from "../../lab/index.ts";
+import type { Stack } from "../../lab/stack.ts";
+import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
+
+// A server whose owner runs ufw, which drops whatever nobody has allowed.
+let stack: Stack;
+let before: string;
+
+/** The rules of ufw and of whoever else uses iptables, without ours. */
+const rules = "iptables-save | grep -v '^#' | sed 's/\\[[0-9:]*\\]//'";
+
+beforeAll(async () => {
+  stack = await pristineSite();
+  await must("server", "apt-get -qq update && apt-get -qq -y --no-install-recommends install ufw", 300);
+  // A container can't load the modules of IPv6's half.
+  await must(
+    "server",
+    "sed -i 's/^IPV6=.*/IPV6=no/' /etc/default/ufw && ufw allow 22/tcp && ufw --force enable",
+    120,
+  );
+  before = await must("server", rules);
+});
+
+afterAll(async () => {
+  await pristineSite();
+});
+
+test("what ufw drops is named before anything is touched, with the exception that would help", async () => {
+  const { code, stdout } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
+  expect(code).not.toBe(0);
+  expect(stdout).toContain("server: its firewall's chain ip filter FORWARD drops what is forwarded");
+  expect(stdout).toContain("write `server.letThrough: { forward: [ip filter FORWARD] }`");
+  expect(stdout).toContain("write `server.letThrough: { input: [ip filter INPUT] }`");
+  await must("server", "test ! -e /usr/local/sbin/adsl-bonding-dev");
+});
+
+test("with the exceptions in the config the site works beside ufw, and takes tunnels from named sources alone", async () => {
+  await must("server", "echo 192.0.2.11 ovh.example.net >>/etc/hosts");
+  await stack.configure((site) => {
+    site.server.letThrough = { forward: ["ip filter FORWARD"], input: ["ip filter INPUT"] };
+    site.vpn = { sources: ["ovh.example.net", "192.0.2.12"] };
+  });
+  await mustUp(stack);
+  await slavesSettle(2);
+  expect(await externalAddress()).toBe("203.0.113.10");
+  expect(await must("server", "ufw status")).toMatch(/Status: active/);
+});
+
+test("a name that changes is followed within its minute, and one that is gone keeps what it last was", async () => {
+  await must("server", "sed -i 's/192.0.2.11 ovh/192.0.2.99 ovh/' /etc/hosts");
+  await slavesSettle(1, 90);
+  await must("server", "sed -i 's/192.0.2.99 ovh/192.0.2.11 ovh/' /etc/hosts");
+  await slavesSettle(2, 90);
+  await must("server", "sed -i /ovh.example/d /etc/hosts");
+});
+
+test("ufw's reload, its own restart and one of the server leave the site working", async () => {
+  await must("server", "ufw reload", 120);
+  expect(await externalAddress()).toBe("203.0.113.10");
+  await must("server", "ufw disable && iptables -F FORWARD && ufw --force enable", 120);
+  await eventually("server", "iptables -S FORWARD | grep -q adsl-bonding-dev", 20);
+  expect(await externalAddress()).toBe("203.0.113.10");
+  // Without an answer for the name: at a boot without DNS what it was last still counts.
+  await reboot("server");
+  await slavesSettle(2, 90);
+  expect(await externalAddress()).toBe("203.0.113.10");
+  expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
+});
+
+test("destroy takes the exceptions back, and leaves ufw's rules as they were", async () => {
+  const { code, stdout, stderr } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
+  expect(code, stdout + stderr).toBe(0);
+  expect(await must("server", rules)).toBe(before);
+  expect(await must("server", "ufw status")).toMatch(/Status: active/);
+});
