@@ -32,7 +32,7 @@ export async function externalAddress(): Promise<string> {
 export async function demo(options: Options = {}): Promise<void> {
   const { site, hosts, clock } = await up(options);
   const stack = await openStack(await facts());
-  step("pulumi up of the stack dev (about 50 resources, each a login on a slow machine)");
+  step("pulumi up of the stack dev (about 60 resources, each a login on a slow machine)");
   const code = await stack.show(["up", "--yes", "--skip-preview", "--suppress-outputs"]);
   if (code !== 0) throw new LabError("pulumi up failed: see above");
 
