@@ -5,10 +5,13 @@ import { keepSite, must, mustUp, pristineSite, slavesSettle, sysctlsOn, tracesOn
 
 let stack: Stack;
 const before: Record<string, string> = {};
+let listening: string;
+const listeners = "ss -Hlntu | awk '{ print $1, $5 }' | sort -u";
 
 beforeAll(async () => {
   stack = await pristineSite();
   for (const host of ["pi", "server"]) before[host] = await sysctlsOn(host);
+  listening = await must("server", listeners);
 });
 
 // Whatever failed, the next scenario begins with plain hosts.
@@ -75,6 +78,19 @@ test("what was rendered is taken by the programs that read it", async () => {
     const log = await must(host, "journalctl -q -o cat -u 'adsl-dev-tunnel@*'");
     expect(log).not.toMatch(/Options error|DEPRECATED/);
     expect(log).toContain("AES-256-GCM");
+  }
+});
+
+test("what goes on running may do little, and because of it no port answers but the tunnels'", async () => {
+  const found = await must("server", listeners);
+  expect(found.split("\n").filter((line) => !listening.split("\n").includes(line))).toEqual([
+    "udp 0.0.0.0:1194",
+    "udp 0.0.0.0:1195",
+  ]);
+  for (const unit of ["tunnel@ovh", "gateways", "watch", "shaper", "keeper"]) {
+    const told = await must("pi", `systemd-analyze security --no-pager adsl-dev-${unit}.service | tail -n 1`);
+    // Debian's own openvpn-client@ comes to 7.2, of 10.
+    expect(Number(told.match(/: (\d+\.\d+) /)?.[1]), told).toBeLessThan(3);
   }
 });
 
