@@ -55,7 +55,7 @@ const limitSeconds = 1200;
 export async function openStack(facts: Facts, name = "dev"): Promise<Stack> {
   const { env } = await ensureToolchain({ log: step });
   const config = join(folder, `Pulumi.${name}.yaml`);
-  const state = join(folder, "state");
+  const state = join(folder, `state-${name}`);
   const passphrase = join(folder, "passphrase");
   const environment = {
     ...env,
