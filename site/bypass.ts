@@ -6,16 +6,18 @@ import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
 
 /** Names of code points (RFC 2474, RFC 2597, RFC 3246, RFC 5865). */
-const codePoints: Record<string, number> = {
-  ...Object.fromEntries(Array.from({ length: 8 }, (_, n) => [`cs${n}`, 8 * n])),
-  ...Object.fromEntries([1, 2, 3, 4].flatMap((n) => [1, 2, 3].map((m) => [`af${n}${m}`, 8 * n + 2 * m]))),
-  ef: 46,
-  va: 44,
-};
+const codePoints = new Map<string, number>(
+  Object.entries({
+    ...Object.fromEntries(Array.from({ length: 8 }, (_, n) => [`cs${n}`, 8 * n])),
+    ...Object.fromEntries([1, 2, 3, 4].flatMap((n) => [1, 2, 3].map((m) => [`af${n}${m}`, 8 * n + 2 * m]))),
+    ef: 46,
+    va: 44,
+  }),
+);
 
 /** Reads a code point, its number or its name; undefined when it is neither. */
 function parseDscp(value: unknown): number | undefined {
-  if (typeof value === "string") return codePoints[value.toLowerCase()];
+  if (typeof value === "string") return codePoints.get(value.toLowerCase());
   return Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 63 ? Number(value) : undefined;
 }
 
