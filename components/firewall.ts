@@ -4,28 +4,26 @@ import { renderStateScript } from "./script.ts";
 
 /** The chains' rules for one host, in nftables' words. */
 export interface FirewallRules {
-  /** Named sets, in nftables' words. */
-  sets?: string[];
+  /** What the rules refer to, a declaration each: named sets and counters. */
+  objects?: string[];
   /** Every chain with its hook and its rules. */
   chains: { name: string; hook: string; rules: string[] }[];
 }
 
 /** A ruleset of one table of our own, which replaces itself as a whole and touches no other. */
-export function renderFirewall(names: Names, { sets = [], chains }: FirewallRules): string {
+export function renderFirewall(names: Names, { objects = [], chains }: FirewallRules): string {
   const table = `inet ${names.nftTable}`;
-  const text = [
-    ...sets.map((set) => `  ${set}`),
-    ...chains.map(
-      ({ name, hook, rules }) =>
-        `  chain ${name} {\n    type ${hook};\n${rules.map((rule) => `    ${rule}\n`).join("")}  }`,
-    ),
-  ];
+  const declared = objects.map((object) => `  ${object}\n`).join("");
+  const text = chains.map(
+    ({ name, hook, rules }) =>
+      `  chain ${name} {\n    type ${hook};\n${rules.map((rule) => `    ${rule}\n`).join("")}  }`,
+  );
   return `#!/usr/sbin/nft -f
 # One table of our own; it comes and goes as a whole.
 table ${table} {}
 delete table ${table}
 table ${table} {
-${text.join("\n\n")}
+${declared && `${declared}\n`}${text.join("\n\n")}
 }
 `;
 }

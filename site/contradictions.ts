@@ -1,5 +1,6 @@
 import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
 import { modeContradictions } from "./bondMode.ts";
+import { directContradictions } from "./bypass.ts";
 import { costsTwice } from "./cost.ts";
 import { forwardContradictions } from "./forwards.ts";
 import { lanMistakes } from "./lan.ts";
@@ -32,6 +33,7 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...modeContradictions(bond, lines),
     ...dhcpContradictions(lines, pi.interface),
     ...forwardContradictions(site.forwards, lan, site),
+    ...directContradictions(site, lines, lan),
     ...bondInterface(lines, pi, bond.interface),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
     ...halfLogin(server),

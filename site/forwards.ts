@@ -23,7 +23,7 @@ export interface Forward {
 }
 
 /** Reads a port or `first-last`; undefined when it is neither. A range may stand backwards. */
-function parsePorts(value: unknown): PortRange | undefined {
+export function parsePorts(value: unknown): PortRange | undefined {
   if (typeof value !== "number" && typeof value !== "string") return undefined;
   const [, first, last = first] = /^(\d{1,5})(?:-(\d{1,5}))?$/.exec(String(value)) ?? [];
   const isPort = (text: string | undefined) => Number(text) >= 1 && Number(text) <= 65535;
@@ -131,7 +131,7 @@ function collide(one: Omit<Taken, "owner">, other: Omit<Taken, "owner">): boolea
   return one.protocol === other.protocol && one.first <= other.last && other.first <= one.last;
 }
 
-function backwards(path: string, value: unknown): Mistake[] {
+export function backwards(path: string, value: unknown): Mistake[] {
   const range = parsePorts(value);
   if (!range || range.first <= range.last) return [];
   const mend = `Write ${range.last}-${range.first}.`;

@@ -1,5 +1,6 @@
 import { nthAddress, parseCidr } from "./address.ts";
 import { type BondMode, type HashPolicy, planMode } from "./bondMode.ts";
+import { type Direct, planDirect } from "./bypass.ts";
 import { type MonthlyCost, monthlyCost } from "./cost.ts";
 import { type Forward, planForwards } from "./forwards.ts";
 import { type PlannedLan, planLan } from "./lan.ts";
@@ -72,6 +73,8 @@ export interface Plan {
   /** Mark of answers to what came in by the bond: they leave by it, too. */
   bondMark: number;
   forwards: Forward[];
+  /** What leaves past the bond, and what does where it has no live slave. */
+  direct: Direct;
   /** Routing table on the server for the site's LAN: by the site's first port, which no other site has. */
   serverTable: number;
   /** The queues at both ends; undefined where none is wanted. */
@@ -141,6 +144,7 @@ export function planSite(site: Site): Plan {
     bondTable,
     bondMark,
     forwards: planForwards(site.forwards, lan.address),
+    direct: planDirect(site.bypass, site.fallback, lines, lan),
     // Well above the system's own tables: 254 is main.
     serverTable: 20000 + firstPort,
     // The other modes give the lines no equal shares, so that one queue for all has no rate to go by.

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { bondModeFields } from "./bondMode.ts";
+import { bypassField, fallbackField } from "./bypass.ts";
 import { findContradictions } from "./contradictions.ts";
 import { costs, price } from "./cost.ts";
 import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
@@ -116,6 +117,13 @@ const schema = z.strictObject({
   watch,
   /** Ports of the server that machines of the site answer. Default: none. */
   forwards: forwardsField,
+  /** Traffic that leaves past the bond, directly by a line: see bypass.ts. Default: none. */
+  bypass: bypassField,
+  /**
+   * Whether traffic leaves by a box while the bond has no live slave: by main's default route, by a line's name, or not
+   * at all. Default true.
+   */
+  fallback: fallbackField,
   activation: z
     .strictObject({
       /** Seconds after which a host undoes a change that no fresh login has confirmed. Default 90. */

@@ -11,9 +11,12 @@ import { piRoutes } from "./routes.ts";
 export class Pi extends Machine {
   constructor(plan: Plan, options?: pulumi.ComponentResourceOptions) {
     const { pi } = plan;
+    const names = namesOf(plan);
     const texts = {
       routes: piRoutes(plan),
       firewall: piFirewall(plan),
+      // The boxes' hardware addresses, which gateways.service would otherwise find again only when something moves.
+      firewallAlso: `${names.gatewaysScript} set`,
       check: renderCheck(
         pi,
         `ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
@@ -24,12 +27,11 @@ way="and traffic leaves through ${pi.bond}"`,
       packages: plan.lan ? ["dnsmasq-base"] : [],
     };
     super("adsl-bonding:components:Pi", pi, plan, texts, options);
-    const names = namesOf(plan);
     this.serve(this, {
       unit: names.gatewaysUnit.name,
       files: [
         { path: names.gatewaysUnit.path, text: gatewaysUnitText(names) },
-        { path: names.gatewaysScript, text: renderGateways(plan), mode: "0755" },
+        { path: names.gatewaysScript, text: renderGateways(plan, names), mode: "0755" },
       ],
     });
   }
@@ -39,6 +41,9 @@ function piSysctl({ pi, lines }: Plan): Record<string, string | number> {
   const devices = new Set([pi.interface, ...lines.map((line) => line.interface)]);
   return {
     "net.ipv4.ip_forward": 1,
+    // What is called by a box answers by it from its first packet on, even where no other route leads to the caller.
+    "net.ipv4.tcp_fwmark_accept": 1,
+    "net.ipv4.fwmark_reflect": 1,
     // The boxes stand on the LAN: without this the Pi would tell LAN hosts to go to them directly. The kernel sends
     // where either "all" or the interface says so; "default" is what an interface yet to come begins with.
     "net.ipv4.conf.all.send_redirects": 0,

@@ -9,7 +9,7 @@ export function serverFirewall(plan: Plan): FirewallRules {
   const { chains, accepts } = serverForwards(plan);
   const sources = tunnelSources(plan);
   return {
-    sets: sources.sets,
+    objects: sources.objects,
     chains: [
       ...chains,
       ...sources.chains,

@@ -13,7 +13,7 @@ const period = 60;
 /** Where the site's tunnels come from known addresses only, nobody else gets as far as OpenVPN. */
 export function tunnelSources({ lines, vpn }: Pick<Plan, "lines" | "vpn">): Required<FirewallRules> {
   const { sources } = vpn;
-  if (!sources) return { sets: [], chains: [] };
+  if (!sources) return { objects: [], chains: [] };
   const named = sources.some(isName);
   const takes = [...sources.filter((source) => !isName(source)), ...(named ? [`@${set}`] : [])];
   const rules = (["udp", "tcp"] as const).flatMap((protocol) => {
@@ -24,7 +24,7 @@ export function tunnelSources({ lines, vpn }: Pick<Plan, "lines" | "vpn">): Requ
     return [...takes.map((source) => `${match} ip saddr ${source} accept`), `${match} counter drop`];
   });
   return {
-    sets: named ? [`set ${set} { type ipv4_addr; }`] : [],
+    objects: named ? [`set ${set} { type ipv4_addr; }`] : [],
     chains: [{ name: "sources", hook: "filter hook input priority filter; policy accept", rules }],
   };
 }

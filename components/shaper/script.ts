@@ -2,6 +2,7 @@ import type { End, Plan } from "../../site/plan.ts";
 import type { Shaping, TapShare } from "../../site/shaping.ts";
 import type { Names } from "../names.ts";
 import { daemonUnit } from "../unit.ts";
+import { type Counting, leaveRoom, renderCount } from "./direct.ts";
 
 /**
  * The script that sets one end's queues and keeps them right: one cake on the bond at what its live slaves
@@ -13,11 +14,15 @@ export function renderShaper(
   { framing }: Shaping,
   taps: TapShare[],
   host: "pi" | "server",
+  counting?: Counting,
 ): string {
   const { bond } = end;
   const delays = areUnequal(taps);
   // The far side of the bond is the site's LAN on the server, and the LAN's hosts are the senders on the Pi.
   const fairness = host === "pi" ? "dual-srchost" : "dual-dsthost";
+  const less = (tap: string) => (counting ? ` less=${counting.share(tap)}` : "");
+  // What the queues were set for: the slaves, and what each line carries besides.
+  const state = counting ? '"$* $direct"' : '"$*"';
   return `#!/bin/sh
 # The queues of ${bond}, for as long as this runs: they follow the slaves as these die and come back.
 # Called by systemd: watch, and off at the end.
@@ -26,19 +31,19 @@ set -eu
 # What each tunnel carries away from here, bit/s${delays ? "; half of its line's round trip, µs" : ""}.
 tunnel() {
   case $1 in
-${taps.map(({ tap, rate, oneWay }) => `    ${tap}) rate=${rate}${delays ? ` half=${oneWay}` : ""} ;;`).join("\n")}
+${taps.map(({ tap, rate, oneWay }) => `    ${tap}) rate=${rate}${delays ? ` half=${oneWay}` : ""}${less(tap)} ;;`).join("\n")}
   esac
-}
+${counting ? leaveRoom : ""}}
 
-# The queues for these slaves, if they are not set already.
+${counting ? renderCount(counting) : ""}# The queues for these slaves, if they are not set already.
 shape() {
-  [ "$*" != "$shaped" ] || return 0
+  [ ${state} != "$shaped" ] || return 0
   slowest=''${delays ? " longest=0" : ""}
   for tap; do
     tunnel "$tap"
     [ "\${slowest:-$rate}" -lt "$rate" ] || slowest=$rate
 ${delays ? '    [ "$longest" -ge "$half" ] || longest=$half\n' : ""}  done
-${framing ? renderCake(bond, framing, fairness) : ""}${delays ? renderDelays : ""}  shaped=$*
+${framing ? renderCake(bond, framing, fairness, counting !== undefined) : ""}${delays ? renderDelays : ""}  shaped=${counting ? state : "$*"}
 }
 
 # The slaves that are up now. Where none is, nothing leaves, and the queues stay as they are.
@@ -52,12 +57,12 @@ follow() {
 
 watch() {
   shaped=
-  shape ${taps.map(({ tap }) => tap).join(" ")}
+${counting ? "  count\n" : ""}  shape ${taps.map(({ tap }) => tap).join(" ")}
   # The kernel tells each change of a slave at once; the look every few seconds is for what may have been missed.
   {
     ip monitor link &
-    while sleep 5; do echo look; done
-  } | while read -r _; do follow; done
+    while sleep ${counting ? 1 : 5}; do echo look; done
+  } | while read -r ${counting ? countedLook : "_; do follow; done"}
 }
 
 off() {
@@ -70,6 +75,11 @@ off() {
 `;
 }
 
+const countedLook = `event; do
+    [ "$event" != look ] || count
+    follow
+  done`;
+
 /** Whether some taps have to wait for others. */
 function areUnequal(taps: TapShare[]): boolean {
   return taps.some(({ oneWay }) => oneWay !== taps[0]!.oneWay);
@@ -81,13 +91,13 @@ export function shaperModules({ shaping }: Plan): string[] {
   return [...(shaping.framing ? ["sch_cake"] : []), ...(areUnequal(shaping.pi) ? ["sch_netem"] : [])];
 }
 
-function renderCake(bond: string, framing: string, fairness: string): string {
+function renderCake(bond: string, framing: string, fairness: string, often: boolean): string {
   return `  # Round-robin gives each slave the same, so the slowest sets the pace. A third of a second is what TCP takes over
   # such lines; acknowledgements that a later one makes needless don't fill a slow uplink.
   tc qdisc replace dev ${bond} root cake bandwidth $(($# * slowest))bit ${framing} \\
     diffserv4 ${fairness} ack-filter rtt 300ms
-  echo "$*: $(($# * slowest / 1000)) kbit/s"
-`;
+  ${often ? `[ "$*" = "\${told:-}" ] || ` : ""}echo "$*: $(($# * slowest / 1000)) kbit/s"
+${often ? "  told=$*\n" : ""}`;
 }
 
 /** The limit is far above what a line carries in its delay: this queue is never to drop. */

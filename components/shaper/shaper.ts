@@ -1,6 +1,7 @@
 import type { Plan } from "../../site/plan.ts";
 import { namesOf } from "../names.ts";
 import type { Service } from "../unit.ts";
+import { planCounting } from "./direct.ts";
 import { renderShaper, renderShaperUnit } from "./script.ts";
 
 /** The queues of one end, where the site wants any. */
@@ -15,7 +16,13 @@ export function shaperService(plan: Plan, host: "pi" | "server"): Service[] {
         { path: names.shaperUnit.path, text: renderShaperUnit(names, site) },
         {
           path: names.shaperScript,
-          text: renderShaper(plan[host], shaping, shaping[host], host),
+          text: renderShaper(
+            plan[host],
+            shaping,
+            shaping[host],
+            host,
+            host === "pi" && shaping.framing ? planCounting(plan, names) : undefined,
+          ),
           mode: "0755",
         },
       ],

@@ -48,7 +48,7 @@ test("a tunnel with all that can be set by hand, at both ends", () => {
 
 test("a line on an interface of its own keeps the LAN where it is", () => {
   const plan = planOf((s) => Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth0.35" }));
-  expect(renderGateways(plan)).toMatchSnapshot();
+  expect(renderGateways(plan, namesOf(plan))).toMatchSnapshot();
   expect(renderRoutesScript(namesOf(plan), piRoutes(plan))).toMatchSnapshot();
   expect(lookEnvironment(plan, "pi", true).LINES).toBe("ovh,192.168.1.240,eth0,udp orange,dhcp,eth0.35,udp");
 });

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
-import { exec } from "../../lab/index.ts";
+import { answer, tryCall } from "./call.ts";
 import { must, mustUp, pristineSite, slavesSettle } from "./site.ts";
 
 const server = "203.0.113.10";
@@ -7,34 +7,8 @@ const pi = "192.168.1.252";
 const client = "192.168.1.10";
 const far = "198.51.100.7";
 
-/** Answers on each `PROTOCOL:PORT` with the port and the address that the caller is seen with. */
-const answerer = `
-  for (@ARGV) {
-    my ($protocol, $port) = split /:/;
-    next if fork;
-    my $socket = IO::Socket::INET->new(Proto => $protocol, LocalPort => $port,
-      $protocol eq "tcp" ? (Listen => 5, ReuseAddr => 1) : ()) or exit 1;
-    if ($protocol eq "udp") {
-      while (defined $socket->recv(my $text, 64)) { $socket->send("$port " . $socket->peerhost) }
-    }
-    while (my $caller = $socket->accept) { print $caller "$port " . $caller->peerhost; close $caller }
-  }`;
-
-const caller = `
-  my ($protocol, $host, $port) = @ARGV;
-  my $socket = IO::Socket::INET->new(Proto => $protocol, PeerAddr => $host, PeerPort => $port, Timeout => 4) or exit 1;
-  alarm 4;
-  $socket->send("who am I?") if $protocol eq "udp";
-  $socket->recv(my $text, 64);
-  print $text`;
-
-const perl = (script: string, ...words: (string | number)[]) =>
-  `perl -MIO::Socket::INET -e '${script}' ${words.join(" ")}`;
-
-/** What a call to the server's address is answered with; nothing where it isn't. */
-async function call(place: string, protocol: "tcp" | "udp", port: number): Promise<string> {
-  return (await exec(place, perl(caller, protocol, server, port))).stdout;
-}
+const call = async (place: string, protocol: "tcp" | "udp", port: number) =>
+  (await tryCall(place, protocol, server, port)).answer;
 
 beforeAll(async () => {
   const stack = await pristineSite();
@@ -48,8 +22,6 @@ beforeAll(async () => {
   });
   await mustUp(stack);
   await slavesSettle(2);
-  const answer = (place: string, ...words: string[]) =>
-    must(place, `setsid ${perl(answerer, ...words)} >/dev/null 2>&1 </dev/null &`);
   await answer("client", "tcp:80", "tcp:27001", "udp:27001", "udp:27003", "tcp:27003", "tcp:6002");
   await answer("pi", "tcp:2200", "udp:2200");
 });

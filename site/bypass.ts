@@ -1,0 +1,221 @@
+import { z } from "zod";
+import { type Cidr, contains, isAddress, parseCidr } from "./address.ts";
+import { addressOrNetwork, choice, label, told } from "./fields.ts";
+import { backwards, type PortRange, parsePorts } from "./forwards.ts";
+import type { Mistake } from "./mistake.ts";
+import { asRecord, type Raw } from "./raw.ts";
+
+/** Names of code points (RFC 2474, RFC 2597, RFC 3246, RFC 5865). */
+const codePoints = new Map<string, number>(
+  Object.entries({
+    ...Object.fromEntries(Array.from({ length: 8 }, (_, n) => [`cs${n}`, 8 * n])),
+    ...Object.fromEntries([1, 2, 3, 4].flatMap((n) => [1, 2, 3].map((m) => [`af${n}${m}`, 8 * n + 2 * m]))),
+    ef: 46,
+    va: 44,
+  }),
+);
+
+/** Reads a code point, its number or its name; undefined when it is neither. */
+function parseDscp(value: unknown): number | undefined {
+  if (typeof value === "string") return codePoints.get(value.toLowerCase());
+  return Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 63 ? Number(value) : undefined;
+}
+
+/** Reads a port, a range, or a list of both; undefined when it is none. */
+function parsePortList(value: unknown): PortRange[] | undefined {
+  const ranges = (Array.isArray(value) ? value : [value]).map(parsePorts);
+  return ranges.length > 0 && ranges.every((range) => range !== undefined) ? ranges : undefined;
+}
+
+/** What traffic can be chosen by; each choice needs one of them at least. */
+const selectors = {
+  /** Default: any, or with `ports` both TCP and UDP. */
+  protocol: choice(["tcp", "udp", "both"], "Write tcp, udp or both.").optional(),
+  /** Destination ports: one, a range `first-last`, or a list of them. */
+  ports: z
+    .custom<unknown>((value) => parsePortList(value) !== undefined, {
+      params: {
+        reason: "is neither a port, nor a range, nor a list of them",
+        mend: "Write it such as 443, 27000-27015 or [80, 443].",
+      },
+    })
+    .transform((value) => parsePortList(value)!)
+    .optional(),
+  /** Whose: addresses and networks of the LAN, and `pi`. Default: all LAN hosts and the Pi. */
+  hosts: z
+    .array(
+      told(
+        (value) => value === "pi" || isAddress(value) || parseCidr(value) !== undefined,
+        "is neither an IPv4 address, nor a network, nor `pi`",
+        "Write a LAN host's address such as 192.168.1.20, a part of the LAN such as 192.168.1.32/28, or pi.",
+      ),
+    )
+    .min(1, "names nobody")
+    .optional(),
+  /** Whereto: addresses and networks. */
+  to: z.array(addressOrNetwork).min(1, "names no network").optional(),
+  /** Its code point, 0 to 63 or a name. */
+  dscp: z
+    .custom<number | string>((value) => parseDscp(value) !== undefined, {
+      params: {
+        reason: "is no code point of DSCP",
+        mend: "Write a number from 0 to 63, or a name such as ef, af41 or cs5.",
+      },
+    })
+    .transform((value) => parseDscp(value)!)
+    .optional(),
+};
+
+/** The field `bypass` of a site. */
+export const bypassField = z.array(z.strictObject({ line: label("line", 10), ...selectors })).default([]);
+
+/** The field `fallback` of a site. */
+export const fallbackField = z
+  .custom<boolean | string>((value) => typeof value === "boolean" || typeof value === "string", {
+    params: {
+      reason: "is neither true, nor false, nor a line",
+      mend: "Write true, false, or the line's name.",
+    },
+  })
+  .default(true);
+
+/** Traffic that leaves past the bond. */
+export interface Bypass {
+  /** Mark of its connections: that of its line's way. */
+  mark: number;
+  protocols: ("tcp" | "udp")[];
+  ports: PortRange[];
+  /** Networks of the LAN, and whether the Pi itself. */
+  hosts: string[];
+  pi: boolean;
+  to: string[];
+  dscp: number | undefined;
+}
+
+/** The way past the bond by one line, or by the next one that works. */
+export interface Way {
+  mark: number;
+  table: number;
+  /** Lines in the order in which they are taken. */
+  lines: string[];
+}
+
+/** What leaves past the bond, and how. */
+export interface Direct {
+  bypass: Bypass[];
+  /** The ways that are used. */
+  ways: Way[];
+  /** What traffic without a live slave is routed by. */
+  fallback: "main" | "nowhere" | Way;
+}
+
+const firstMark = 0xad11;
+const firstTable = 21011;
+
+export function planDirect(
+  bypass: z.output<typeof bypassField>,
+  fallback: boolean | string,
+  lines: { name: string }[],
+  { address, network }: Cidr,
+): Direct {
+  const names = lines.map(({ name }) => name);
+  const ways = names.map((_, index) => ({
+    mark: firstMark + index,
+    table: firstTable + index,
+    lines: [...names.slice(index), ...names.slice(0, index)],
+  }));
+  const wayOf = (line: string) => ways[names.indexOf(line)]!;
+  const used = new Set([fallback, ...bypass.map(({ line }) => line)]);
+  return {
+    bypass: bypass.map(({ line, protocol, ports = [], hosts = [network, "pi"], to = [], dscp }) => ({
+      mark: wayOf(line).mark,
+      protocols: protocolsOf(protocol ?? (ports.length > 0 ? "both" : undefined)),
+      ports: mergeRanges(ports),
+      hosts: outermost(hosts.filter((host) => host !== "pi" && host !== address)),
+      pi: hosts.some((host) => host === "pi" || host === address),
+      to: outermost(to),
+      dscp,
+    })),
+    ways: ways.filter((_, index) => used.has(names[index]!)),
+    fallback: typeof fallback === "string" ? wayOf(fallback) : fallback ? "main" : "nowhere",
+  };
+}
+
+function protocolsOf(protocol: "tcp" | "udp" | "both" | undefined): Bypass["protocols"] {
+  if (protocol === undefined) return [];
+  return protocol === "both" ? ["tcp", "udp"] : [protocol];
+}
+
+/** Ranges that touch or overlap become one: nftables takes no others. */
+function mergeRanges(ranges: PortRange[]): PortRange[] {
+  const merged: PortRange[] = [];
+  for (const { first, last } of [...ranges].sort((a, b) => a.first - b.first)) {
+    const before = merged.at(-1);
+    if (before && first <= before.last + 1) before.last = Math.max(before.last, last);
+    else merged.push({ first, last });
+  }
+  return merged;
+}
+
+/** The networks that stand in no other of them, as nftables writes them. */
+function outermost(networks: string[]): string[] {
+  const whole = [...new Set(networks.map((each) => parseCidr(each)?.network ?? each))].map((each) =>
+    each.replace(/\/32$/, ""),
+  );
+  return [...new Set(whole)].filter((each) => !whole.some((other) => other !== each && holds(other, each)));
+}
+
+/** Whether a network holds an address or another network. */
+function holds(network: string, each: string): boolean {
+  const [outer, inner] = [parseCidr(network), parseCidr(each)];
+  if (!outer || (inner && inner.prefix < outer.prefix)) return false;
+  return contains(outer.network, inner?.address ?? each);
+}
+
+/** Choices that choose nothing, or what never leaves; lines that the site doesn't have. */
+export function directContradictions(site: Raw, lines: Raw[], lan: Cidr | undefined): Mistake[] {
+  const bypass = Array.isArray(site.bypass) ? site.bypass.map(asRecord) : [];
+  return [
+    ...bypass.flatMap((each, index) => {
+      const path = `bypass[${index}]`;
+      return [
+        ...unknownLine(`${path}.line`, each.line, lines),
+        ...choosesNothing(path, each),
+        ...[each.ports].flat().flatMap((range) => backwards(`${path}.ports`, range)),
+        ...misplaced(path, each, lan),
+      ];
+    }),
+    ...unknownLine("fallback", site.fallback, lines),
+  ];
+}
+
+function unknownLine(path: string, value: unknown, lines: Raw[]): Mistake[] {
+  const names = lines.map(({ name }) => name).filter((name) => typeof name === "string");
+  if (typeof value !== "string" || names.length < lines.length || names.includes(value)) return [];
+  return [{ path, value, reason: "is no line of the site", mend: `Write one of ${names.join(", ")}.` }];
+}
+
+function choosesNothing(path: string, each: Raw): Mistake[] {
+  if (Object.keys(selectors).some((name) => each[name] !== undefined)) return [];
+  const reason = "chooses nothing, and so would take all traffic past the bond";
+  const mend = `Give it one of ${Object.keys(selectors).join(", ")}.`;
+  return [{ path, value: each, reason, mend }];
+}
+
+function misplaced(path: string, { hosts, to }: Raw, lan: Cidr | undefined): Mistake[] {
+  if (!lan) return [];
+  const listed = (value: unknown) => (Array.isArray(value) ? value : []);
+  const known = (value: unknown) => isAddress(value) || parseCidr(value) !== undefined;
+  const outside = listed(hosts).flatMap((value, index) => {
+    if (!known(value) || holds(lan.network, value)) return [];
+    const mend = "Give LAN hosts' addresses, parts of the LAN, or pi for the Pi itself.";
+    const reason = `is outside the Pi's LAN ${lan.network}`;
+    return [{ path: `${path}.hosts[${index}]`, value, reason, mend }];
+  });
+  const inside = listed(to).flatMap((value, index) => {
+    if (!known(value) || !holds(lan.network, value)) return [];
+    const mend = "Give addresses or networks out on the internet; LAN hosts belong under `hosts`.";
+    return [{ path: `${path}.to[${index}]`, value, reason: "stands on the LAN, and never leaves it", mend }];
+  });
+  return [...outside, ...inside];
+}

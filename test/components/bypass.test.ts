@@ -1,0 +1,50 @@
+import { expect, test } from "vitest";
+import { renderFirewall } from "../../components/firewall.ts";
+import { namesOf } from "../../components/names.ts";
+import { piFirewall } from "../../components/pi/firewall.ts";
+import { renderGateways } from "../../components/pi/gateways.ts";
+import { piRoutes } from "../../components/pi/routes.ts";
+import { renderRoutesScript } from "../../components/routes.ts";
+import { shaperService } from "../../components/shaper/shaper.ts";
+import { planSite } from "../../site/plan.ts";
+import { parseSite } from "../../site/schema.ts";
+import { exampleSite } from "../example.ts";
+
+// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+const planOf = (change: (site: any) => void) => planSite(parseSite(exampleSite(change)));
+
+/** One line on the LAN, one with two tunnels on an interface of its own. */
+const chosen = planOf((s) => {
+  Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth1", tunnels: 2, encapsulation: "ethernet" });
+  s.bypass = [
+    { line: "orange", protocol: "udp", ports: ["27015-27030", 3074, "27020-27040"], hosts: ["192.168.1.20"] },
+    {
+      line: "ovh",
+      to: ["198.51.100.0/24", "198.51.100.7", "192.0.2.9/32"],
+      hosts: ["pi", "192.168.1.32/28"],
+    },
+    { line: "ovh", dscp: "EF" },
+    { line: "ovh", ports: 123, hosts: ["192.168.1.252"] },
+  ];
+  s.fallback = "orange";
+});
+
+test("chosen traffic past the bond: rules, routes, what follows the lines, what the shaper leaves free", () => {
+  const names = namesOf(chosen);
+  expect(renderFirewall(names, piFirewall(chosen))).toMatchSnapshot("firewall");
+  expect(renderRoutesScript(names, piRoutes(chosen))).toMatchSnapshot("routes");
+  expect(renderGateways(chosen, names)).toMatchSnapshot("gateways");
+  const shaper = (host: "pi" | "server") => shaperService(chosen, host)[0]!.files[1]!.text as string;
+  expect(shaper("pi")).toMatchSnapshot("shaper");
+  expect(shaper("server")).not.toContain("nft");
+});
+
+test("without a fallback the last rule leads nowhere; by default main is asked after the bond", () => {
+  const rulesOf = (fallback: unknown) => piRoutes(planOf((s) => Object.assign(s, { fallback }))).rules;
+  expect(rulesOf(false)).toContainEqual({ pref: 1900, table: 21010 });
+  expect(piRoutes(planOf((s) => (s.fallback = false))).routes).toContain(
+    "unreachable default metric 4096 table 21010",
+  );
+  expect(rulesOf("orange")).toContainEqual({ pref: 1900, table: 21012 });
+  expect(rulesOf(true).at(-1)).toEqual({ pref: 1300, table: 21000 });
+});

@@ -1,0 +1,45 @@
+import { exec } from "../../lab/index.ts";
+import { must } from "./site.ts";
+
+/** Answers on each `PROTOCOL:PORT` with the port and the address that the caller is seen with. */
+const answerer = `
+  for (@ARGV) {
+    my ($protocol, $port) = split /:/;
+    next if fork;
+    my $socket = IO::Socket::INET->new(Proto => $protocol, LocalPort => $port,
+      $protocol eq "tcp" ? (Listen => 5, ReuseAddr => 1) : ()) or exit 1;
+    if ($protocol eq "udp") {
+      while (defined $socket->recv(my $text, 64)) { $socket->send("$port " . $socket->peerhost) }
+    }
+    while (my $caller = $socket->accept) { print $caller "$port " . $caller->peerhost; close $caller }
+  }`;
+
+/** 0 and 1: the options of IP, and among them the byte with the code point. */
+const caller = `
+  my ($protocol, $host, $port, $byte) = @ARGV;
+  my $socket = IO::Socket::INET->new(Proto => $protocol, PeerAddr => $host, PeerPort => $port, Timeout => 4) or exit 1;
+  alarm 4;
+  $socket->setsockopt(0, 1, pack "i", $byte) if $byte;
+  $socket->send("who am I?") if $protocol eq "udp";
+  $socket->recv(my $text, 64) // exit 1;
+  print $text`;
+
+const perl = (script: string, ...words: (string | number)[]) =>
+  `perl -MIO::Socket::INET -e '${script}' ${words.join(" ")}`;
+
+/** Has a place answer from now on, on each `PROTOCOL:PORT`. */
+export async function answer(place: string, ...words: string[]): Promise<void> {
+  await must(place, `setsid ${perl(answerer, ...words)} >/dev/null 2>&1 </dev/null &`);
+}
+
+/** Calls a port; what it is answered with, nothing where it isn't. */
+export async function tryCall(
+  place: string,
+  protocol: "tcp" | "udp",
+  host: string,
+  port: number,
+  dscp = 0,
+): Promise<{ answer: string; code: number }> {
+  const { stdout, code } = await exec(place, perl(caller, protocol, host, port, 4 * dscp));
+  return { answer: stdout, code };
+}

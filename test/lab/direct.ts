@@ -1,0 +1,50 @@
+import { expect } from "vitest";
+import { exec } from "../../lab/index.ts";
+import { must } from "./site.ts";
+
+/** The machine out on the internet, and the addresses that the site's lines and its server have there. */
+export const far = "198.51.100.7";
+export const seenBy = { ovh: "192.0.2.11", orange: "192.0.2.12", server: "203.0.113.10" };
+const boxes = { ovh: "192.168.1.240", orange: "192.168.1.254" };
+const pi = "192.168.1.252";
+
+/** The box's own port forward: its public port 2222 is the Pi's SSH. */
+export async function openBox(line: keyof typeof boxes): Promise<void> {
+  const forward = `table ip ssh {
+    chain inward { type nat hook prerouting priority dstnat; iifname "wan" tcp dport 2222 dnat to ${pi}:22; }
+  }`;
+  await must(
+    "guest",
+    `ip netns exec ${line} nft '${forward}' && ip netns exec ${line} nft insert rule ip box forward ct status dnat accept`,
+  );
+}
+
+/** The server's end of all tunnels is shut, or opened again: every line lives, and no tunnel. */
+export async function shutTunnels(shut: boolean): Promise<void> {
+  const drop = (hook: string) =>
+    `chain ${hook} { type filter hook ${hook} priority -50; udp ${hook === "input" ? "d" : "s"}port { 1194, 1195 } drop; }`;
+  const table = `table inet shut { ${drop("input")} ${drop("output")} }`;
+  await must("server", shut ? `nft '${table}'` : "nft delete table inet shut");
+}
+
+/** A train of pings from the client, 50 a second; what ping(8) printed of them. */
+export async function train(seconds: number, options = ""): Promise<string> {
+  const { stdout } = await exec("client", `ping -n -D -O ${options} -i 0.02 -c ${seconds * 50} ${far}`, {
+    timeoutSeconds: seconds + 20,
+  });
+  return stdout;
+}
+
+/** The longest gap between two answers of such a train within a time of it, seconds by the guest's clock. */
+export function longestGap(output: string, from = 0, to = Number.POSITIVE_INFINITY): number {
+  const times = [...output.matchAll(/^\[(\d+\.\d+)\].*bytes from/gm)]
+    .map(([, at]) => Number(at))
+    .filter((at) => at >= from && at <= to);
+  expect(times.length).toBeGreaterThan(50);
+  return Math.max(...times.slice(1).map((at, n) => at - times[n]!));
+}
+
+/** What the guest's clock shows, s. */
+export async function now(): Promise<number> {
+  return Number(await must("guest", "date +%s.%N"));
+}

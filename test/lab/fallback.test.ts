@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { externalAddress } from "../../lab/demo.ts";
+import { exec, measure } from "../../lab/index.ts";
+import type { Stack } from "../../lab/stack.ts";
+import { tryCall } from "./call.ts";
+import { far, longestGap, now, openBox, seenBy, shutTunnels, train } from "./direct.ts";
+import { deployedSite, must, mustUp, slavesSettle } from "./site.ts";
+
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await deployedSite();
+});
+
+afterAll(async () => {
+  await exec("server", "nft delete table inet shut");
+});
+
+/** What the box of a line gets from the LAN on port 80 while something is done: the senders' addresses. */
+async function sendersAt(line: string, meanwhile: () => Promise<unknown>): Promise<string[]> {
+  const capture = "timeout 8 tcpdump -l -n -i eth0 'tcp dst port 80 and dst host 198.51.100.7' 2>/dev/null";
+  const watch = exec("guest", `ip netns exec ${line} ${capture}`, { timeoutSeconds: 30 });
+  await must("guest", "sleep 2");
+  await meanwhile();
+  const senders = [...(await watch).stdout.matchAll(/IP (\d+\.\d+\.\d+\.\d+)\.\d+ >/g)].map(
+    ([, from]) => from!,
+  );
+  return [...new Set(senders)];
+}
+
+test("without a live tunnel new connections leave by a box, as the Pi's, and come back", async () => {
+  expect(await externalAddress()).toBe(seenBy.server);
+  const pings = train(60);
+  await must("guest", "sleep 4");
+  const shutAt = await now();
+  await shutTunnels(true);
+  await slavesSettle(0);
+  expect(await externalAddress()).toBe(seenBy.orange);
+  const { mbits } = await measure({ via: "bond", direction: "down", bytes: 3_000_000 });
+  const openedAt = await now();
+  await shutTunnels(false);
+  await slavesSettle(2, 60);
+  await must("guest", "sleep 2");
+  expect(await externalAddress()).toBe(seenBy.server);
+  const output = await pings;
+  const gaps = [longestGap(output, shutAt - 1, openedAt), longestGap(output, openedAt)];
+  console.log(
+    `longest gaps: ${gaps[0]!.toFixed(2)} s to the box, ${gaps[1]!.toFixed(2)} s back; download meanwhile ${mbits.toFixed(2)} Mbit/s`,
+  );
+  expect(gaps[0]).toBeLessThan(1.5);
+  expect(gaps[1]).toBeLessThan(1.5);
+  expect(mbits).toBeGreaterThan(4);
+});
+
+test("the line can be chosen", async () => {
+  await stack.configure((site) => {
+    site.fallback = "ovh";
+  });
+  await mustUp(stack);
+  await slavesSettle(2, 60);
+  await shutTunnels(true);
+  await slavesSettle(0);
+  const senders = await sendersAt("ovh", async () => {
+    expect(await externalAddress()).toBe(seenBy.ovh);
+  });
+  expect(senders).toEqual(["192.168.1.252"]);
+  await shutTunnels(false);
+  await slavesSettle(2, 60);
+  expect(await externalAddress()).toBe(seenBy.server);
+});
+
+test("where the site wants none nothing leaves, but for answers to who enters by a box", async () => {
+  await stack.configure((site) => {
+    site.fallback = false;
+  });
+  await mustUp(stack);
+  await slavesSettle(2, 60);
+  await shutTunnels(true);
+  await slavesSettle(0);
+  const refused = await exec("client", `ping -n -c 3 -W 1 ${far}`);
+  expect(refused.stdout).toContain("Unreachable");
+  expect((await exec("pi", `ping -n -c 1 -W 1 ${far}`)).code).not.toBe(0);
+  await openBox("ovh");
+  expect((await tryCall("far", "tcp", seenBy.ovh, 2222)).answer).toContain("SSH-2.0");
+  await shutTunnels(false);
+  await slavesSettle(2, 60);
+  expect(await externalAddress()).toBe(seenBy.server);
+});
