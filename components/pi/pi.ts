@@ -16,6 +16,7 @@ export class Pi extends Machine {
       firewall: piFirewall(plan),
       check: renderCheck(
         pi,
+        plan,
         `ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
 way="and traffic leaves through ${pi.bond}"`,
       ),
