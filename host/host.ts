@@ -22,6 +22,8 @@ interface RunOptions {
   onDelete?: string;
   parent: pulumi.Resource;
   dependsOn?: pulumi.Input<pulumi.Input<pulumi.Resource>[]>;
+  /** What the resource was called before, by earlier versions. */
+  once?: string;
 }
 
 /**
@@ -55,20 +57,30 @@ export class Host {
     return this.run(title, pulumi.interpolate`${this.program} ${args}`, options);
   }
 
-  /** Installs the site's program. What goes with it, at the very end, is everything of the site on the host. */
+  /**
+   * Installs the site's program. What goes with it, at the very end, is everything of the site on the host. Where that
+   * fails, the plugin words the error, and a destroy does not even run us: the name alone can say what helps.
+   */
   install(parent: pulumi.Resource): command.remote.Command {
     const place = `install -D -m 0755 /dev/stdin ${this.program}.new && mv ${this.program}.new ${this.program} && ${this.program} setup`;
-    const installed = this.run("program", `sh -c '${place}'`, {
-      stdin: readFileSync(new URL("program.sh", import.meta.url), "utf8"),
-      onDelete: "remove",
-      parent,
-    });
+    const installed = this.run(
+      `program (a host gone for good: npm run forget -- ${this.name})`,
+      `sh -c '${place}'`,
+      {
+        once: "program",
+        stdin: readFileSync(new URL("program.sh", import.meta.url), "utf8"),
+        onDelete: "remove",
+        parent,
+      },
+    );
     this.installed = installed;
     return installed;
   }
 
-  private run(title: string, text: pulumi.Input<string>, { stdin, onDelete, parent, dependsOn }: RunOptions) {
+  private run(title: string, text: pulumi.Input<string>, options: RunOptions) {
     const { sudo } = this;
+    const { stdin, onDelete, parent, dependsOn, once } = options;
+    const aliases = once ? [{ name: `${this.name} ${once}` }] : [];
     return new command.remote.Command(
       `${this.name} ${title}`,
       {
@@ -80,7 +92,7 @@ export class Host {
         addPreviousOutputInEnv: false,
       },
       // Where the program itself goes it takes everything along: one login a host, also to one that is dead.
-      { parent, dependsOn, deletedWith: this.installed },
+      { parent, dependsOn, deletedWith: this.installed, aliases },
     );
   }
 }
