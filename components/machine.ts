@@ -43,13 +43,14 @@ export class Machine extends pulumi.ComponentResource {
     type: string,
     end: Plan["pi"] | Plan["server"],
     plan: Plan,
+    installation: string | undefined,
     texts: MachineTexts,
     options?: pulumi.ComponentResourceOptions,
   ) {
     super(type, end.host, {}, options);
     const { site } = plan;
     const names = namesOf(plan);
-    this.host = new Host({ name: end.host, site, address: end.address, ssh: end.ssh });
+    this.host = new Host({ name: end.host, site, address: end.address, ssh: end.ssh, installation });
     const program = this.host.install(this);
     const packages = [...commonPackages, ...texts.packages];
     const installed = this.host.call("packages", `packages ${packages.join(" ")}`, {

@@ -287,7 +287,7 @@ arm() {
   while read -r word _ sum path; do
     [ "$word" = file ] || continue
     [ -f "$state/staged/$sum" ] ||
-      die "$path was never staged here, or this host was made anew: \`pulumi destroy\`, then \`pulumi up\`, stages all again"
+      die "$path was never staged here; was this host made anew while this went on? The next \`pulumi up\` stages all again"
   done <"$new"
   mv "$new" "$state/armed"
   say "armed $id"
@@ -490,10 +490,12 @@ status() {
 
 # --- coming and going -----------------------------------------------------------------------------
 
-# What the program itself needs on the host: the unit that undoes a half-tried generation at boot.
+# What the program itself needs on the host: the unit that undoes a half-tried generation at boot. The name of the
+# installation tells this host from one that was made anew in its place.
 setup() {
   mkdir -p "$state"
   chmod 700 "$state"
+  [ -z "${1:-}" ] || say "$1" >"$state/installation"
   cat >"/etc/systemd/system/$prefix-recover.service" <<EOF
 [Unit]
 Description=adsl-bonding $site: undo a generation that was not confirmed before the restart
@@ -544,11 +546,16 @@ remove() {
 
 # All of the program is read before any of it runs, so that it may replace or remove its own file.
 main() {
+  # of NAME COMMAND: meant for that installation alone.
+  if [ "${1:-}" = of ]; then
+    [ "$(manifest "$state/installation")" = "$2" ] || die "this host was made anew since it was looked at: \`pulumi up\` again"
+    shift 2
+  fi
   command=${1:-status}
   [ $# -eq 0 ] || shift
   [ "$(id -u)" = 0 ] || die "run it as root: sudo $0 $command"
   case $command in
-    setup) setup ;;
+    setup) setup "$@" ;;
     packages) packages "$@" ;;
     key) key "$@" ;;
     forget-key) forget_key "$@" ;;

@@ -9,7 +9,7 @@ import { piRoutes } from "./routes.ts";
 
 /** The small Linux router at home: it chooses each tunnel's box, and is the LAN's gateway. */
 export class Pi extends Machine {
-  constructor(plan: Plan, options?: pulumi.ComponentResourceOptions) {
+  constructor(plan: Plan, installation?: string, options?: pulumi.ComponentResourceOptions) {
     const { pi } = plan;
     const texts = {
       routes: piRoutes(plan),
@@ -24,7 +24,7 @@ way="and traffic leaves through ${pi.bond}"`,
       // Not "dnsmasq": that one starts a service of its own.
       packages: plan.lan ? ["dnsmasq-base"] : [],
     };
-    super("adsl-bonding:components:Pi", pi, plan, texts, options);
+    super("adsl-bonding:components:Pi", pi, plan, installation, texts, options);
     const names = namesOf(plan);
     this.serve(this, {
       unit: names.gatewaysUnit.name,

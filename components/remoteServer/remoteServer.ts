@@ -7,7 +7,7 @@ import { serverRoutes } from "./routes.ts";
 
 /** The rented machine with the good connection: all of the site's traffic leaves under its address. */
 export class RemoteServer extends Machine {
-  constructor(plan: Plan, options?: pulumi.ComponentResourceOptions) {
+  constructor(plan: Plan, installation?: string, options?: pulumi.ComponentResourceOptions) {
     const texts = {
       routes: serverRoutes(plan),
       firewall: serverFirewall(plan),
@@ -27,6 +27,6 @@ way="and the site is seen under $(ip -4 route get 192.0.2.1 | sed -nE 's/.* src 
       },
       packages: [],
     };
-    super("adsl-bonding:components:RemoteServer", plan.server, plan, texts, options);
+    super("adsl-bonding:components:RemoteServer", plan.server, plan, installation, texts, options);
   }
 }

@@ -95,6 +95,13 @@ function deploy() {
 const anew = Object.fromEntries(tunnels.map((name) => [name, "other keys\n"]));
 const started = `start bond.service ${tunnels.join(" ")}`;
 
+test("a command that was meant for another installation of the host is refused", () => {
+  mkdirSync(at("lib", "test"), { recursive: true });
+  writeFileSync(at("lib", "test", "installation"), "one\n");
+  expect(run(["of", "two", "stage", "/etc/file"], "text\n")).toContain("this host was made anew");
+  expect(run(["of", "one", "stage", "/etc/file"], "text\n")).toMatch(/^staged \/etc\/file as /);
+});
+
 test("where nothing but tunnels changes they restart a line at a time", () => {
   deploy();
   switchTo("second", content(anew));
