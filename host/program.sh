@@ -225,11 +225,12 @@ can_roll() {
 # Restarts changed units a group at a time, the next when what worked before of this one does so again. A tunnel needs both
 # its ends: each host waits so for the other, and they go in step. A group that does not come back ends a switch, so that
 # no more than that one is ever lost; going back ends for nothing. Groups whose turn has not come within a third of the
-# time to confirm restart together: `settle` waits for half of it.
+# time to confirm restart together, and all waiting ends before half of it, which is as long as `settle` waits.
 roll() {
   manifest=$1 units=$2
   time=$(field "$manifest" within)
   late=$(($(now) + time / 3))
+  end=$(($(now) + time * 9 / 20))
   for group in $(sed -n 's/^rolling \([^ ]*\) .*/\1/p' "$manifest" | uniq); do
     turn=$(sed -n "s/^rolling $group //p" "$manifest" | while read -r unit; do
       ! has_word "$units" "$unit" || say "$unit"
@@ -239,22 +240,20 @@ roll() {
     systemctl restart $turn || true
     [ "$(now)" -lt "$late" ] || continue
     # shellcheck disable=SC2086
-    if works_again $((time / 7)) $turn; then
+    if works_again $turn; then
       # What carries at this end may not yet be seen to do so at the other.
       sleep 1
     elif [ -f "$state/trying" ]; then
       # shellcheck disable=SC2086
       journal $turn
-      say "$group does not work again within $((time / 7)) s of its restart, so the others were left as they are"
+      say "$group does not work again after its restart, so those after it were left alone: has the far end switched?"
       return 1
     fi
   done
 }
 
-# Waits until all of the units that worked before the switch work again.
+# Waits until those of the units that worked before the switch work again; until $end at the latest.
 works_again() {
-  end=$(($(now) + $1))
-  shift
   check=$(field "$manifest" check)
   while
     "$check" working >"$state/working.now" 2>/dev/null || true

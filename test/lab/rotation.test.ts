@@ -194,7 +194,7 @@ test("a Pulumi killed while the hosts try the new keys: they go back to the old,
   });
   await killedUp("/var/lib/adsl-bonding/dev/trying");
   for (const host of hosts) {
-    await eventually(host, "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 90);
+    await eventually(host, "cd /var/lib/adsl-bonding/dev && [ ! -e trying ] && [ ! -e undone ]", 90);
     expect(await keysOn(host)).toEqual(pairs("ovh-3-1", "orange-3-1", "ovh-4-1", "orange-4-1"));
     expect(await must(host, "grep -h ^key /etc/adsl-bonding/dev/tunnel-*.conf")).not.toContain("-4-1");
   }
