@@ -18,14 +18,14 @@ const site = readSite();
 for (const warning of modeWarnings(site.bond)) await pulumi.log.warn(warning);
 const plan = planSite(site);
 const lookedUp = await lookUpServer(plan, readLogin(site));
-const drift = await inspectHosts(plan);
+const found = await inspectHosts(plan);
 
-const server = new RemoteServer(plan);
-const pi = new Pi(plan);
+const server = new RemoteServer(plan, found.server.installation);
+const pi = new Pi(plan, found.pi.installation);
 const ends = { pi, server };
 for (const line of plan.lines) new AdslLine(line, plan, ends);
 if (plan.lan) new Lan(plan.lan, plan, pi);
-const bond = new Bond(plan, ends, drift);
+const bond = new Bond(plan, ends, { pi: found.pi.drift, server: found.server.drift });
 
 /** The id of what both hosts run, as `sudo adsl-bonding-SITE` on each shows it too. */
 export const generation = bond.generation;

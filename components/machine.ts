@@ -46,13 +46,14 @@ export class Machine extends pulumi.ComponentResource {
     type: string,
     end: Plan["pi"] | Plan["server"],
     plan: Plan,
+    installation: string | undefined,
     texts: MachineTexts,
     options?: pulumi.ComponentResourceOptions,
   ) {
     super(type, end.host, {}, options);
     const { site } = plan;
     const names = namesOf(plan);
-    this.host = new Host({ name: end.host, site, address: end.address, ssh: end.ssh });
+    this.host = new Host({ name: end.host, site, address: end.address, ssh: end.ssh, installation });
     const program = this.host.install(this);
     const packages = [...commonPackages, ...texts.packages];
     const installed = this.host.call("packages", `packages ${packages.join(" ")}`, {
@@ -113,12 +114,15 @@ export class Machine extends pulumi.ComponentResource {
     this.staged.units.push({ name: unit, reads: files.map(({ path }) => path) });
   }
 
-  /** Makes the key pair of a line on this machine, once, and tells its certificate's fingerprint. */
-  makeKey(parent: pulumi.Resource, line: string): pulumi.Output<string> {
-    const key = this.host.call(`key ${line}`, `key ${line}`, {
+  /**
+   * Makes a key pair on this machine, once, and tells its certificate's fingerprint. A pair of another name is another
+   * resource: the old one goes as deletions do, last, when both hosts have confirmed that they work with the new.
+   */
+  makeKey(parent: pulumi.Resource, name: string): pulumi.Output<string> {
+    const key = this.host.call(`key ${name}`, `key ${name}`, {
       parent,
       dependsOn: this.ready,
-      onDelete: `forget-key ${line}`,
+      onDelete: `forget-key ${name}`,
     });
     this.staged.resources.push(key);
     return key.stdout;

@@ -26,8 +26,8 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     watchProgram: `${folder}/watch`,
     tunnel: (tunnel: string) => `${folder}/tunnel-${tunnel}.conf`,
     peer: (line: string) => `${folder}/peer-${line}.conf`,
-    certificate: (line: string) => `${folder}/keys/${line}.crt`,
-    privateKey: (line: string) => `${folder}/keys/${line}.key`,
+    certificate: (key: string) => `${folder}/keys/${key}.crt`,
+    privateKey: (key: string) => `${folder}/keys/${key}.key`,
     dnsmasq: `${folder}/dnsmasq.conf`,
     /** The program's own memory of the site (program.sh), which goes with it. */
     memory,

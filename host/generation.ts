@@ -15,6 +15,8 @@ export interface HostUnit {
   reads: string[];
   /** A program among the files: called with `missing` it prints, a line each, what is gone of what the unit set. */
   state?: string;
+  /** Units of one group are restarted together, while those of other groups stand in for them. */
+  group?: string;
 }
 
 /** Somebody else's unit that reads a file of ours, and how it is told that the file has changed. */
@@ -62,6 +64,7 @@ export function describeContent({ files, units, listeners, check }: HostContent)
     ...files.map((file) => `file ${file.mode ?? "0644"} ${sumOf(file.path)} ${file.path}`),
     ...units.map(({ name, reads }) => `unit ${short(reads.map(sumOf).join())} ${name} ${reads.join(" ")}`),
     ...units.flatMap(({ name, state }) => (state ? [`state ${state} ${name}`] : [])),
+    ...units.flatMap(({ name, group }) => (group ? [`rolling ${group} ${name}`] : [])),
     ...listeners.map(({ unit, action, reads }) => `tell ${short(sumOf(reads))} ${action} ${unit}`),
     `check ${check}`,
   ].join("\n");

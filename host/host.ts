@@ -12,6 +12,12 @@ export interface HostArgs {
   /** Where SSH connects to unless `ssh.host` says otherwise. */
   address: string;
   ssh: Ssh;
+  /**
+   * Which installation of the host is meant: what it answered, or a new name where nothing of the site stands. It is
+   * part of every command, so that all of them run again on a host that was made anew. Empty: one that was made before
+   * installations had names. Undefined: the host could not be asked, and a preview is to show no change for that.
+   */
+  installation: string | undefined;
 }
 
 /** Options of one command on a host. */
@@ -22,6 +28,8 @@ interface RunOptions {
   onDelete?: string;
   parent: pulumi.Resource;
   dependsOn?: pulumi.Input<pulumi.Input<pulumi.Resource>[]>;
+  /** What the resource was called before, by earlier versions. */
+  once?: string;
 }
 
 /**
@@ -33,10 +41,12 @@ export class Host {
   readonly site: string;
   private readonly connection: pulumi.Output<command.types.input.remote.ConnectionArgs>;
   private readonly sudo: string;
+  private readonly installation: string | undefined;
   private installed?: pulumi.Resource;
 
-  constructor({ name, site, address, ssh }: HostArgs) {
+  constructor({ name, site, address, ssh, installation }: HostArgs) {
     this.name = name;
+    this.installation = installation;
     this.site = site;
     this.connection = pulumi.secret(connectionOf(ssh, address));
     this.sudo = ssh.user === "root" ? "" : "sudo -n ";
@@ -52,23 +62,36 @@ export class Host {
    * @param title what the resource is called after the host's name, unique on it
    */
   call(title: string, args: pulumi.Input<string>, options: RunOptions): command.remote.Command {
-    return this.run(title, pulumi.interpolate`${this.program} ${args}`, options);
+    const meant = this.installation ? `of ${this.installation} ` : "";
+    return this.run(title, pulumi.interpolate`${this.program} ${meant}${args}`, options);
   }
 
-  /** Installs the site's program. What goes with it, at the very end, is everything of the site on the host. */
+  /**
+   * Installs the site's program. What goes with it, at the very end, is everything of the site on the host. Where that
+   * fails, the plugin words the error, and a destroy does not even run us: the name alone can say what helps.
+   */
   install(parent: pulumi.Resource): command.remote.Command {
-    const place = `install -D -m 0755 /dev/stdin ${this.program}.new && mv ${this.program}.new ${this.program} && ${this.program} setup`;
-    const installed = this.run("program", `sh -c '${place}'`, {
-      stdin: readFileSync(new URL("program.sh", import.meta.url), "utf8"),
-      onDelete: "remove",
-      parent,
-    });
+    const place =
+      `install -D -m 0755 /dev/stdin ${this.program}.new && mv ${this.program}.new ${this.program} && ${this.program} setup ${this.installation ?? ""}`.trimEnd();
+    const installed = this.run(
+      `program (a host gone for good: npm run forget -- ${this.name})`,
+      `sh -c '${place}'`,
+      {
+        once: "program",
+        stdin: readFileSync(new URL("program.sh", import.meta.url), "utf8"),
+        onDelete: "remove",
+        parent,
+      },
+    );
     this.installed = installed;
     return installed;
   }
 
-  private run(title: string, text: pulumi.Input<string>, { stdin, onDelete, parent, dependsOn }: RunOptions) {
+  private run(title: string, text: pulumi.Input<string>, options: RunOptions) {
     const { sudo } = this;
+    const { stdin, onDelete, parent, dependsOn, once } = options;
+    const aliases = once ? [{ name: `${this.name} ${once}` }] : [];
+    const ignoreChanges = this.installation === undefined ? ["create"] : [];
     return new command.remote.Command(
       `${this.name} ${title}`,
       {
@@ -80,7 +103,7 @@ export class Host {
         addPreviousOutputInEnv: false,
       },
       // Where the program itself goes it takes everything along: one login a host, also to one that is dead.
-      { parent, dependsOn, deletedWith: this.installed },
+      { parent, dependsOn, deletedWith: this.installed, aliases, ignoreChanges },
     );
   }
 }

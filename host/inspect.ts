@@ -25,6 +25,9 @@ export interface Look {
   environment: Record<string, string>;
 }
 
+/** What is needed to log in to a host. */
+export type Login = Omit<Ssh, "jump">;
+
 /** The most that one look may take, milliseconds: eight lines that don't answer take 24 s. */
 const limit = 60_000;
 
@@ -63,15 +66,18 @@ export function fingerprint(hostKey: string): string {
 }
 
 function sshArguments({ ssh, address }: Look, folder: string): string[] {
-  const { jump } = ssh;
   const login = loginArguments(ssh, ssh.host ?? address, join(folder, "host"));
-  if (!jump) return login;
-  const through = loginArguments(jump, jump.host, join(folder, "jump"));
-  const proxy = ["ssh", "-W", "[%h]:%p", ...through].map((word) => `'${word}'`).join(" ");
-  return ["-o", `ProxyCommand=${proxy}`, ...login];
+  return ssh.jump ? [...throughArguments(ssh.jump, folder), ...login] : login;
 }
 
-function loginArguments(login: Omit<Ssh, "jump">, host: string, knownHosts: string): string[] {
+/** ssh's arguments for going through a host whose key is pinned; the folder holds what must outlast the call. */
+export function throughArguments(jump: Login & { host: string }, folder: string): string[] {
+  const through = loginArguments(jump, jump.host, join(folder, "jump"));
+  const proxy = ["ssh", "-W", "[%h]:%p", ...through].map((word) => `'${word}'`).join(" ");
+  return ["-o", `ProxyCommand=${proxy}`];
+}
+
+function loginArguments(login: Login, host: string, knownHosts: string): string[] {
   writeFileSync(knownHosts, `pinned ${login.hostKey}\n`);
   const options = {
     BatchMode: "yes",
@@ -97,7 +103,7 @@ function explain({ host, ssh, address }: Look, stderr: string): string {
   const offered = /key sent by the remote host is\s+(SHA256:\S+?)\.?\s/.exec(stderr)?.[1];
   if (offered) {
     const pins = [ssh, ...(ssh.jump ? [ssh.jump] : [])].map((login) => fingerprint(login.hostKey));
-    return `it showed the host key ${offered}, but the config pins ${pins.join(" and, for its jump host, ")}. If the host was made anew, write its new key into ${host}.ssh.hostKey; if not, somebody stands between`;
+    return `it showed the host key ${offered}, but the config pins ${pins.join(" and, for its jump host, ")}. If the host was made anew, npm run pin writes its new key into ${host}.ssh.hostKey; if not, somebody stands between`;
   }
   if (/a password is required|is not in the sudoers/.test(stderr)) {
     return `${ssh.user} can't use sudo there without a password; allow it, or log in as root`;
@@ -106,7 +112,7 @@ function explain({ host, ssh, address }: Look, stderr: string): string {
   return `no login as ${who}${ssh.jump ? ` through ${ssh.jump.host}` : ""}: ${last}`;
 }
 
-function run(file: string, args: string[], stdin: string) {
+export function run(file: string, args: string[], stdin: string) {
   return new Promise<{ stdout: string; stderr: string; failed: string }>((resolve) => {
     const child = execFile(file, args, { timeout: limit }, (error, stdout, stderr) => {
       const missing = error && "code" in error && error.code === "ENOENT";

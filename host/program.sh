@@ -8,9 +8,11 @@
 #   file MODE SHA256 PATH           a file, its text staged before
 #   unit DIGEST NAME PATH...        a unit of ours and the files it reads, restarted when DIGEST (of these) changes
 #   state PATH NAME                 a program among the files: `PATH missing` prints what is gone of what that unit set
+#   rolling GROUP NAME              a unit that those of other groups stand in for: where only such units change, they
+#                                   restart a group at a time
 #   tell DIGEST ACTION UNIT         somebody else's unit that reads a file of ours, told when it changes
-#   check PATH                      a program among the files: `check count` prints how much of it works,
-#                                   `check N` fails, saying why, while less than N does
+#   check PATH                      a program among the files: `check count` prints how much of it works, `check working`
+#                                   which of the rolling units do, and `check N` fails, saying why, while less than N does
 #   within SECONDS                  a generation not confirmed in that time undoes itself
 #
 # It works without a network and without whoever installed it: status, revert and remove are for a person
@@ -186,13 +188,18 @@ unsound() {
 }
 
 # Goes from one manifest (may be absent) to another (may be absent: then nothing of ours is left running).
-# Only units whose digest differs or that somebody has meddled with are stopped; everything listed is started,
-# which does nothing to what runs.
+# Only units whose digest differs or that somebody has meddled with are stopped, or restarted in their turn; everything
+# listed is started, which does nothing to what runs.
 apply() {
-  old=$1 new=$2
+  old=$1 new=$2 rolling=
   meddled=$(unsound "$old" | paste -s -d ' ')
-  units_of "$old" | backwards | while read -r unit; do
-    has_line "$new" "$(unit_line "$old" "$unit")" && ! has_word "$meddled" "$unit" && continue
+  changed=$(units_of "$old" | backwards | while read -r unit; do
+    if has_word "$meddled" "$unit" || ! has_line "$new" "$(unit_line "$old" "$unit")"; then say "$unit"; fi
+  done)
+  if can_roll "$old" "$new" "$changed"; then
+    rolling=$(say "$changed" | paste -s -d ' ') changed=
+  fi
+  for unit in $changed; do
     systemctl stop "$unit" || true
     units_of "$new" | grep -qxF -- "$unit" || systemctl -q --no-reload disable "$unit" || true
   done
@@ -202,6 +209,7 @@ apply() {
     sysctl -q -p "$path"
   done
   tell "$old" "$new"
+  [ -z "$rolling" ] || roll "$new" "$rolling"
   # All at once: each call for itself would have systemd read all units again. A unit that fails doesn't keep
   # the others from starting, and the check says what is wrong.
   units=$(units_of "$new")
@@ -209,6 +217,54 @@ apply() {
     # shellcheck disable=SC2086 # the names are words
     systemctl start $units || say "not all units could be started"
   }
+}
+
+# Whether nothing is to change but units that can restart a group at a time: none comes, none goes.
+can_roll() {
+  [ -n "$3" ] && [ "$(units_of "$1" | sort)" = "$(units_of "$2" | sort)" ] || return 1
+  for unit in $3; do grep -q "^rolling [^ ]* $unit\$" "$2" || return 1; done
+}
+
+# Restarts changed units a group at a time, the next when what worked before of this one does so again. A tunnel needs both
+# its ends: each host waits so for the other, and they go in step. A group that does not come back ends a switch, so that
+# no more than that one is ever lost; going back ends for nothing. Groups whose turn has not come within a third of the
+# time to confirm restart together, and all waiting ends before half of it, which is as long as `settle` waits.
+roll() {
+  manifest=$1 units=$2
+  time=$(field "$manifest" within)
+  late=$(($(now) + time / 3))
+  end=$(($(now) + time * 9 / 20))
+  for group in $(sed -n 's/^rolling \([^ ]*\) .*/\1/p' "$manifest" | uniq); do
+    turn=$(sed -n "s/^rolling $group //p" "$manifest" | while read -r unit; do
+      ! has_word "$units" "$unit" || say "$unit"
+    done | paste -s -d ' ')
+    [ -n "$turn" ] || continue
+    # shellcheck disable=SC2086 # the names are words
+    systemctl restart $turn || true
+    [ "$(now)" -lt "$late" ] || continue
+    # shellcheck disable=SC2086
+    if works_again $turn; then
+      # What carries at this end may not yet be seen to do so at the other.
+      sleep 1
+    elif [ -f "$state/trying" ]; then
+      # shellcheck disable=SC2086
+      journal $turn
+      say "$group does not work again after its restart, so those after it were left alone: has the far end switched?"
+      return 1
+    fi
+  done
+}
+
+# Waits until those of the units that worked before the switch work again; until $end at the latest.
+works_again() {
+  check=$(field "$manifest" check)
+  while
+    "$check" working >"$state/working.now" 2>/dev/null || true
+    for unit in "$@"; do ! has_line "$state/working" "$unit" || say "$unit"; done | grep -vqxFf "$state/working.now"
+  do
+    [ "$(now)" -lt "$end" ] || return 1
+    sleep 0.2
+  done
 }
 
 # Units of others read our files at their start: those that run are told when such a file came, changed or went.
@@ -233,7 +289,7 @@ arm() {
   while read -r word _ sum path; do
     [ "$word" = file ] || continue
     [ -f "$state/staged/$sum" ] ||
-      die "$path was never staged here, or this host was made anew: \`pulumi destroy\`, then \`pulumi up\`, stages all again"
+      die "$path was never staged here; was this host made anew while this went on? The next \`pulumi up\` stages all again"
   done <"$new"
   mv "$new" "$state/armed"
   say "armed $id"
@@ -258,6 +314,7 @@ switch() {
   check=$(field "$state/current" check)
   [ -z "$check" ] || before=$("$check" count 2>/dev/null || true)
   say "$before" >"$state/before"
+  [ -z "$check" ] || "$check" working >"$state/working" 2>/dev/null || true
   mv "$state/armed" "$state/trying"
   to_disk
   # The timer first: from here on every way ends in a whole generation.
@@ -279,7 +336,7 @@ switch_now() {
   if [ "$failed" = 0 ]; then
     touch "$state/switched"
   else
-    revert_now "placing it failed: $(tail -n 3 "$state/switch.log" | tr '\n' ' ')"
+    revert_now "placing it failed: $(tail -n 1 "$state/switch.log")"
   fi
 }
 
@@ -292,10 +349,14 @@ settle() {
   limit=$(($(now) + $(within) / 2))
   while ! answer=$(settled "$id"); do
     if [ "$(now)" -ge "$limit" ]; then
-      journal >&2
+      # shellcheck disable=SC2046 # the names are words
+      journal $(units_of "$state/trying") >&2
       die "generation $id does not work here, so it undoes itself within $(within) s: $answer"
     fi
-    [ -f "$state/trying" ] || [ "$(id_of "$state/current")" = "$id" ] || die "$answer"
+    [ -f "$state/trying" ] || [ "$(id_of "$state/current")" = "$id" ] || {
+      manifest "$state/switch.log" >&2
+      die "$answer"
+    }
     sleep 1
   done
   say "$answer"
@@ -328,9 +389,9 @@ settled() {
   "$(field "$manifest" check)" "${needed:-all}"
 }
 
-# The last lines that our units wrote, to explain a failure.
+# The last lines that units of ours wrote, to explain a failure.
 journal() {
-  for unit in $(units_of "$state/trying"); do
+  for unit in "$@"; do
     journalctl -q -n 6 -o cat -u "$unit" 2>/dev/null | sed "s/^/  $unit: /"
   done
 }
@@ -350,7 +411,7 @@ confirm() {
   mv "$state/trying" "$state/current"
   to_disk
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
-  rm -f "$state/reverted" "$state/switched" "$state/before" "$state/from" "$state"/staged/.new.*
+  rm -f "$state/reverted" "$state/switched" "$state/before" "$state/from" "$state"/working* "$state"/staged/.new.*
   for file in "$state"/staged/*; do
     grep -q " ${file##*/} " "$state/current" || rm -f "$file"
   done
@@ -375,7 +436,7 @@ revert_now() {
   say "$(date -u +%FT%TZ), generation $(id_of "$state/undone"): $1" >"$state/reverted"
   apply "$state/undone" "$state/to"
   [ -s "$state/to" ] || restore_sysctl
-  rm -f "$state/switched" "$state/to" "$state/undone"
+  rm -f "$state/switched" "$state/to" "$state/undone" "$state"/working*
 }
 
 # At boot: a generation that was being tried when the power went is undone before anything of it starts.
@@ -433,10 +494,12 @@ status() {
 
 # --- coming and going -----------------------------------------------------------------------------
 
-# What the program itself needs on the host: the unit that undoes a half-tried generation at boot.
+# What the program itself needs on the host: the unit that undoes a half-tried generation at boot. The name of the
+# installation tells this host from one that was made anew in its place.
 setup() {
   mkdir -p "$state"
   chmod 700 "$state"
+  [ -z "${1:-}" ] || say "$1" >"$state/installation"
   cat >"/etc/systemd/system/$prefix-recover.service" <<EOF
 [Unit]
 Description=adsl-bonding $site: undo a generation that was not confirmed before the restart
@@ -487,11 +550,16 @@ remove() {
 
 # All of the program is read before any of it runs, so that it may replace or remove its own file.
 main() {
+  # of NAME COMMAND: meant for that installation alone.
+  if [ "${1:-}" = of ]; then
+    [ "$(manifest "$state/installation")" = "$2" ] || die "this host was made anew since it was looked at: \`pulumi up\` again"
+    shift 2
+  fi
   command=${1:-status}
   [ $# -eq 0 ] || shift
   [ "$(id -u)" = 0 ] || die "run it as root: sudo $0 $command"
   case $command in
-    setup) setup ;;
+    setup) setup "$@" ;;
     packages) packages "$@" ;;
     key) key "$@" ;;
     forget-key) forget_key "$@" ;;

@@ -22,6 +22,8 @@ export interface Stack {
   configure(change: (site: SiteConfig) => void): Promise<void>;
   /** Path of the copy. */
   config: string;
+  /** The environment that the CLI runs in, for whatever runs it by itself. */
+  env: Record<string, string>;
 }
 
 /** The site's part of a stack's config, as YAML has it. */
@@ -144,5 +146,6 @@ export async function openStack(facts: Facts, name = "dev"): Promise<Stack> {
       }),
     configure: write,
     config,
+    env: environment,
   };
 }

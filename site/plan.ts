@@ -7,7 +7,7 @@ import { type PlannedLan, planLan } from "./lan.ts";
 import { encapsulations } from "./mtu.ts";
 import type { Line, Site, Ssh } from "./schema.ts";
 import { planShaping, type Shaping } from "./shaping.ts";
-import { countPorts, planMtu } from "./tunnels.ts";
+import { countPorts, keyName, planMtu } from "./tunnels.ts";
 import { planWatch, probesPerSecond, type Watch } from "./watch.ts";
 
 /** One OpenVPN tunnel: a tap at each end, and the server's port that joins them. */
@@ -27,6 +27,8 @@ export interface PlannedLine extends Line {
   mark: number;
   /** Routing table on the Pi that holds the box as its only way out. */
   table: number;
+  /** Name of its key pair at both ends. */
+  key: string;
   tunnelPlans: Tunnel[];
 }
 
@@ -67,7 +69,7 @@ export interface Plan {
   };
   keepalive: { interval: number; timeout: number };
   /** What else holds for all tunnels, as the config has it. */
-  vpn: Omit<Site["vpn"], "firstPort" | "keepalive">;
+  vpn: Omit<Site["vpn"], "firstPort" | "keepalive" | "keys">;
   /** Routing table of the Pi's default route through the bond. */
   bondTable: number;
   /** Mark of answers to what came in by the bond: they leave by it, too. */
@@ -98,7 +100,7 @@ const bondMark = 0xad00;
 
 export function planSite(site: Site): Plan {
   const lines = planLines(site);
-  const { firstPort, keepalive, ...vpn } = site.vpn;
+  const { firstPort, keepalive, keys: _, ...vpn } = site.vpn;
   const watch = planWatch(site.watch, site.bond.mode, lines);
   const tunnels = interleave(lines.map((line) => line.tunnelPlans));
   const bondNetwork = parseCidr(site.bond.network)!;
@@ -172,6 +174,7 @@ function planLines(site: Site): PlannedLine[] {
     mtu: line.mtu ?? encapsulations[line.encapsulation].mtu,
     mark: firstMark + index,
     table: firstTable + index,
+    key: keyName(line, site.vpn.keys),
     tunnelPlans: Array.from({ length: line.tunnels }, (_, nth) => {
       const tap = `tap${number++}`;
       return {

@@ -32,6 +32,8 @@ export const tunnelFields = {
     .prefault({}),
   /** How much OpenVPN writes to the journal, its `verb`. Default 3. */
   verbosity: whole(0, 11, "OpenVPN's levels").default(3),
+  /** Which keys all lines have: another number gives them new ones. Default 1. */
+  keys: whole(1, 9999, "rotations").default(1),
 };
 
 /** The fields of a line that say how its tunnels travel. */
@@ -45,7 +47,14 @@ export const lineTunnelFields = {
   port: whole(1, 65535, "a port").optional(),
   /** Whether OpenVPN cuts packets that are too large for this line. Default false. */
   fragment: yesOrNo.default(false),
+  /** Which keys this line has: another number gives it new ones. Default 1. */
+  keys: whole(1, 9999, "rotations").default(1),
 };
+
+/** What a line's key pair is called on both hosts: another name is another pair. Lines' names have no hyphen. */
+export function keyName({ name, keys }: Line, ofAll: number): string {
+  return keys === 1 && ofAll === 1 ? name : `${name}-${ofAll}-${keys}`;
+}
 
 /** The MTU inside the tunnels by hand, bytes: a field of `bond`. */
 export const innerMtuField = whole(576, 1500, "bytes").optional();

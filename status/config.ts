@@ -26,17 +26,33 @@ export async function selectedStack(root: string): Promise<string> {
   );
 }
 
+/** A stack's config as it is written, mistakes and all. */
+export interface StackFile {
+  path: string;
+  text: string;
+  site: unknown;
+}
+
 /**
- * Reads a site's config from the file that Pulumi reads it from.
- * @throws StatusError when there is no such file or no site in it, ConfigError when the site has mistakes
+ * Reads the file that Pulumi reads a stack's config from.
+ * @throws StatusError when there is no such file or no site in it
  */
-export async function readStackSite(root: string, stack: string, file?: string): Promise<Site> {
+export async function readStackFile(root: string, stack: string, file?: string): Promise<StackFile> {
   const path = file ?? join(root, `Pulumi.${stack}.yaml`);
   const text = await readFile(path, "utf8").catch((error: Error) => {
     throw new StatusError(`${error.message}. Name the stack, or its config with --config-file.`);
   });
   const site = asRecord(asRecord(parse(text)).config)["adsl-bonding:site"];
   if (site === undefined) throw new StatusError(`${path} holds no adsl-bonding:site`);
+  return { path, text, site };
+}
+
+/**
+ * Reads a site's config.
+ * @throws StatusError when there is none, ConfigError when it has mistakes
+ */
+export async function readStackSite(root: string, stack: string, file?: string): Promise<Site> {
+  const { site } = await readStackFile(root, stack, file);
   return parseSite(withoutLogin(site));
 }
 

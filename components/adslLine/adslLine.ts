@@ -15,8 +15,8 @@ export class AdslLine extends pulumi.ComponentResource {
     super("adsl-bonding:components:AdslLine", line.name, {}, options);
     const names = namesOf(plan);
     const fingerprints = {
-      pi: ends.pi.makeKey(this, line.name),
-      server: ends.server.makeKey(this, line.name),
+      pi: ends.pi.makeKey(this, line.key),
+      server: ends.server.makeKey(this, line.key),
     };
     for (const [host, farEnd] of [
       ["pi", "server"],

@@ -57,8 +57,8 @@ dev-type tap
 # ${plan.keepalive.timeout} s: so loss in one direction alone takes the slave down at both ends.
 up-delay
 keepalive ${plan.keepalive.interval} ${plan.keepalive.timeout}
-cert ${names.certificate(line.name)}
-key ${names.privateKey(line.name)}
+cert ${names.certificate(line.key)}
+key ${names.privateKey(line.key)}
 config ${names.peer(line.name)}
 # The server takes the first of its list that the Pi knows too.
 data-ciphers ${vpn.ciphers.join(":")}

@@ -77,6 +77,7 @@ function sideOf(plan: Plan, { host, staged }: Machine, drift: string): Side {
     line.tunnelPlans.map((tunnel) => ({
       name: names.tunnelUnit(tunnel.name),
       reads: [names.tunnelTemplate.path, names.tunnel(tunnel.name), names.peer(line.name)],
+      group: line.name,
     })),
   );
   return {

@@ -1,5 +1,5 @@
 import type { End, Plan } from "../../site/plan.ts";
-import type { Names } from "../names.ts";
+import { type Names, namesOf } from "../names.ts";
 import { renderStateScript } from "../script.ts";
 import { bondMode } from "./mode.ts";
 
@@ -87,20 +87,40 @@ function afterwards(mode: Plan["bond"]["mode"], { bond, taps }: End): string[] {
 }
 
 /**
- * The script that says whether the site works at one end: `check count` prints how many slaves are up,
- * `check N` (or `all`) fails, with a sentence, while fewer are or while the far end can't be reached.
+ * The script that says whether the site works at one end: `check count` prints how many slaves are up, `check
+ * working` the units of the tunnels that carry, and `check N` (or `all`) fails, with a sentence, while fewer slaves are
+ * up or while the far end can't be reached.
  * @param extra further lines of it: they may call `fail`, and set $way, how the site's traffic leaves
  */
-export function renderCheck(end: End, extra: string): string {
-  const { bond: name, peerAddress, taps } = end;
+export function renderCheck(end: End, plan: Pick<Plan, "site" | "tunnels">, extra: string): string {
+  const { host, bond: name, peerAddress, taps } = end;
+  const { tunnelUnit } = namesOf(plan);
+  const carried = plan.tunnels.map(
+    (tunnel) => `  carries ${host === "pi" ? tunnel.piTap : tunnel.serverTap} ${tunnelUnit(tunnel.name)}`,
+  );
   return `#!/bin/sh
-# Says whether the bond works here. check count: how many slaves are up; check N or check all: fails if fewer.
+# Says whether the bond works here. check count: how many slaves are up; check working: which tunnels carry; check N or
+# check all: fails if fewer.
 set -eu
 
-up=$(awk '/^Slave Interface/ { slave = 1 } slave && /^MII Status: up/ { n++; slave = 0 } END { print n + 0 }' \\
-  /proc/net/bonding/${name} 2>/dev/null || echo 0)
+slaves=$(awk '/^Slave Interface/ { slave = $3 } slave && /^MII Status: up/ { print slave; slave = "" }' \\
+  /proc/net/bonding/${name} 2>/dev/null || true)
+up=$(printf '%s' "$slaves" | grep -c . || true)
+
+# A tap that was just closed is up to the bond until its ARP probes are missed: it must be open, too.
+carries() { # carries TAP UNIT
+  if [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" = 1 ] && printf '%s\\n' "$slaves" | grep -qx "$1"; then
+    echo "$2"
+  fi
+}
+
+working() {
+${carried.join("\n")}
+}
+
 case $1 in
   count) echo "$up"; exit ;;
+  working) working; exit ;;
   all) needed=${taps.length} ;;
   # As many as worked before, but a line may have been taken out since.
   *) needed=$(($1 < ${taps.length} ? $1 : ${taps.length})) ;;

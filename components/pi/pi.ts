@@ -9,7 +9,7 @@ import { piRoutes } from "./routes.ts";
 
 /** The small Linux router at home: it chooses each tunnel's box, and is the LAN's gateway. */
 export class Pi extends Machine {
-  constructor(plan: Plan, options?: pulumi.ComponentResourceOptions) {
+  constructor(plan: Plan, installation?: string, options?: pulumi.ComponentResourceOptions) {
     const { pi } = plan;
     const names = namesOf(plan);
     const texts = {
@@ -19,6 +19,7 @@ export class Pi extends Machine {
       firewallAlso: `${names.gatewaysScript} set`,
       check: renderCheck(
         pi,
+        plan,
         `ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
 way="and traffic leaves through ${pi.bond}"`,
       ),
@@ -26,7 +27,7 @@ way="and traffic leaves through ${pi.bond}"`,
       // Not "dnsmasq": that one starts a service of its own.
       packages: plan.lan ? ["dnsmasq-base"] : [],
     };
-    super("adsl-bonding:components:Pi", pi, plan, texts, options);
+    super("adsl-bonding:components:Pi", pi, plan, installation, texts, options);
     this.serve(this, {
       unit: names.gatewaysUnit.name,
       files: [

@@ -45,7 +45,8 @@ if [ -e "/sys/class/net/$BOND" ] && ! systemctl -q is-active "adsl-$SITE-bond.se
   fi
 fi
 
-if [ -x "$program" ]; then
+if [ -x "$program" ] && [ -d "$state" ]; then
+  tell installation "$(cat "$state/installation" 2>/dev/null)"
   tell drift "$("$program" drift | tail -n 1)"
 fi
 

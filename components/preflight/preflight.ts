@@ -8,13 +8,20 @@ import { adviseCiphers, doubt, judge, lookEnvironment, suspect } from "./judge.t
 const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
 const offers = readFileSync(new URL("../lan/offers.sh", import.meta.url), "utf8");
 
+/** What a look at a host tells the components. */
+export interface Found {
+  /** What has drifted there; empty when nothing. */
+  drift: string;
+  /** Which installation of the host it is: see HostArgs. */
+  installation: string | undefined;
+}
+
 /**
  * Looks at both hosts before anything is declared, at preview and at up. What makes a host unfit is one
  * error that lists all of it. A host that can't be reached fails an up here, before anything is touched;
  * a preview goes on, and says so.
- * @returns what each host says has drifted; empty when nothing
  */
-export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: string }> {
+export async function inspectHosts(plan: Plan): Promise<{ pi: Found; server: Found }> {
   // The server first: it listens for the Pi's UDP probe, where no tunnels stand yet that prove the way.
   // Where the server's own firewall still has to let the tunnels in, a probe could only fail.
   const server = await look(plan, "server", plan.server.letThrough.input.length === 0);
@@ -42,7 +49,7 @@ export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: st
       ),
     );
   }
-  return { pi: driftOf(pi), server: driftOf(server) };
+  return { pi: foundOn(pi), server: foundOn(server) };
 }
 
 function look(plan: Plan, host: "pi" | "server", probe: boolean): Promise<Observation> {
@@ -57,6 +64,12 @@ function look(plan: Plan, host: "pi" | "server", probe: boolean): Promise<Observ
   });
 }
 
-function driftOf({ facts, unreachable }: Observation): string {
-  return unreachable === undefined ? (facts.get("drift")?.[0] ?? "") : "the host could not be reached";
+function foundOn({ facts, unreachable }: Observation): Found {
+  if (unreachable !== undefined) return { drift: "the host could not be reached", installation: undefined };
+  // Where nothing of the site stands a new installation begins, whatever the state believes of the host.
+  const fresh = new Date().toISOString().replace(/\..*|[-:]/g, "");
+  return {
+    drift: facts.get("drift")?.[0] ?? "",
+    installation: facts.get("installation")?.[0] ?? fresh,
+  };
 }

@@ -9,7 +9,7 @@ import { sourcesLoad, sourcesService } from "./sources.ts";
 
 /** The rented machine with the good connection: all of the site's traffic leaves under its address. */
 export class RemoteServer extends Machine {
-  constructor(plan: Plan, options?: pulumi.ComponentResourceOptions) {
+  constructor(plan: Plan, installation?: string, options?: pulumi.ComponentResourceOptions) {
     const names = namesOf(plan);
     const texts = {
       routes: serverRoutes(plan),
@@ -17,6 +17,7 @@ export class RemoteServer extends Machine {
       firewallAlso: sourcesLoad(plan, names),
       check: renderCheck(
         plan.server,
+        plan,
         `[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail "net.ipv4.ip_forward is off"
 # What it masquerades with: the address of its own way out.
 way="and the site is seen under $(ip -4 route get 192.0.2.1 | sed -nE 's/.* src ([0-9.]+).*/\\1/p')"`,
@@ -30,7 +31,7 @@ way="and the site is seen under $(ip -4 route get 192.0.2.1 | sed -nE 's/.* src 
       },
       packages: [],
     };
-    super("adsl-bonding:components:RemoteServer", plan.server, plan, texts, options);
+    super("adsl-bonding:components:RemoteServer", plan.server, plan, installation, texts, options);
     for (const service of sourcesService(plan, names)) this.serve(this, service);
   }
 }

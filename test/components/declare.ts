@@ -22,12 +22,21 @@ export interface Declaration {
 export async function declare(
   // biome-ignore lint/suspicious/noExplicitAny: see exampleSite
   change: (site: any) => void = () => {},
-  { preview = false, drift = { pi: "", server: "" }, answer = {} } = {},
+  {
+    preview = false,
+    drift = { pi: "", server: "" },
+    installation = { pi: "", server: "" },
+    answer = {},
+  } = {},
 ): Promise<Declaration> {
   const commands: Declared[] = [];
   const components: Declaration["components"] = [];
   vi.resetModules();
-  vi.doMock("../../components/preflight/preflight.ts", () => ({ inspectHosts: async () => drift }));
+  const found = {
+    pi: { drift: drift.pi, installation: installation.pi },
+    server: { drift: drift.server, installation: installation.server },
+  };
+  vi.doMock("../../components/preflight/preflight.ts", () => ({ inspectHosts: async () => found }));
   await pulumi.runtime.setMocks(
     {
       newResource({ type, name, inputs }) {

@@ -53,6 +53,20 @@ test("a drift that one host tells changes the inputs of both hosts' activation, 
   expect(changed).toEqual([...steps.map((step) => `pi ${step}`), ...steps.map((step) => `server ${step}`)]);
 });
 
+test("a host that was made anew gets everything again, and the other host only what follows from that", async () => {
+  const createsOf = async (installation: { pi: string; server: string }) => {
+    const { commands } = await declare(undefined, { installation });
+    return new Map(commands.map(({ name, inputs }) => [name, inputs.create]));
+  };
+  const before = await createsOf({ pi: "one", server: "" });
+  const after = await createsOf({ pi: "two", server: "" });
+  const changed = [...before.keys()].filter((name) => before.get(name) !== after.get(name));
+  expect(changed).toEqual([...before.keys()].filter((name) => name.startsWith("pi ")));
+  expect(after.get("pi key ovh")).toBe("sudo -n /usr/local/sbin/adsl-bonding-dev of two key ovh");
+  // One that the host had already when installations had no names.
+  expect(after.get("server key ovh")).toBe("sudo -n /usr/local/sbin/adsl-bonding-dev key ovh");
+});
+
 test("a site of eight lines with tunnels of their own", async () => {
   const { commands } = await declare((site) => {
     site.lines = Array.from({ length: 8 }, (_, n) => ({

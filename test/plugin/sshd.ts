@@ -22,25 +22,28 @@ export interface Sshd {
 }
 
 /** Makes a key pair without a passphrase, or with one, and returns the private file's path. */
-export function makeKey(path: string, passphrase = ""): string {
-  execFileSync("ssh-keygen", ["-q", "-t", "ed25519", "-N", passphrase, "-C", "test", "-f", path]);
+export function makeKey(path: string, passphrase = "", type = "ed25519"): string {
+  execFileSync("ssh-keygen", ["-q", "-t", type, "-N", passphrase, "-C", "test", "-f", path]);
   return path;
 }
 
-/** Starts a server that lets this process's own user in with the folder's key, and waits until it answers. */
-export async function startSshd(folder: string): Promise<Sshd> {
+/**
+ * Starts a server that lets this process's own user in with the folder's key, and waits until it answers.
+ * @param types of its host keys; the connection pins the first
+ */
+export async function startSshd(folder: string, types = ["ed25519"]): Promise<Sshd> {
   const program = ["/usr/sbin/sshd", "/usr/local/sbin/sshd"].find(existsSync);
   if (!program) throw new Error("sshd is missing: apt-get install openssh-server");
   // Root's sshd insists on this folder, which only its init script makes.
   if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true });
-  const hostKey = makeKey(join(folder, "host"));
+  const hostKeys = types.map((type) => makeKey(join(folder, `host_${type}`), "", type));
   const userKey = makeKey(join(folder, "user"));
   writeFileSync(join(folder, "authorized_keys"), readFileSync(`${userKey}.pub`), { mode: 0o600 });
   const port = await freePort();
   writeFileSync(
     join(folder, "sshd_config"),
     `ListenAddress 127.0.0.1:${port}
-HostKey ${hostKey}
+${hostKeys.map((file) => `HostKey ${file}`).join("\n")}
 AuthorizedKeysFile ${join(folder, "authorized_keys")}
 StrictModes no
 PidFile none
@@ -61,7 +64,7 @@ AcceptEnv GREETING PULUMI_COMMAND_*
       port,
       user: userInfo().username,
       privateKey: readFileSync(userKey, "utf8"),
-      hostKey: readFileSync(`${hostKey}.pub`, "utf8"),
+      hostKey: readFileSync(`${hostKeys[0]}.pub`, "utf8"),
       dialErrorLimit: 2,
     },
     log: () => readFileSync(logFile, "utf8"),
