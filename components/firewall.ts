@@ -5,11 +5,14 @@ import { renderStateScript } from "./script.ts";
 export interface FirewallRules {
   /** Every chain with its hook and its rules. */
   chains: { name: string; hook: string; rules: string[] }[];
+  /** Sets that a program of ours fills: name and type of each. Default: none. */
+  sets?: { name: string; type: string }[];
 }
 
 /** A ruleset of one table of our own, which replaces itself as a whole and touches no other. */
-export function renderFirewall(names: Names, { chains }: FirewallRules): string {
+export function renderFirewall(names: Names, { chains, sets = [] }: FirewallRules): string {
   const table = `inet ${names.nftTable}`;
+  const held = sets.map(({ name, type }) => `  set ${name} {\n    type ${type};\n  }`);
   const text = chains.map(
     ({ name, hook, rules }) =>
       `  chain ${name} {\n    type ${hook};\n${rules.map((rule) => `    ${rule}\n`).join("")}  }`,
@@ -19,7 +22,7 @@ export function renderFirewall(names: Names, { chains }: FirewallRules): string 
 table ${table} {}
 delete table ${table}
 table ${table} {
-${text.join("\n\n")}
+${[...held, ...text].join("\n\n")}
 }
 `;
 }

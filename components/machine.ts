@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type StagedFile, stageFile } from "../host/file.ts";
 import type { HostUnit } from "../host/generation.ts";
 import { Host } from "../host/host.ts";
-import type { Plan } from "../site/plan.ts";
+import { everyServer, type Plan } from "../site/plan.ts";
 import { type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
 import { namesOf } from "./names.ts";
 import { type Routes, renderRoutesScript } from "./routes.ts";
@@ -37,7 +37,10 @@ export class Machine extends pulumi.ComponentResource {
   readonly host: Host;
   /** All that was staged on this machine, by itself and by the components of lines and bond. */
   readonly staged: Staged = { files: [], resources: [], units: [] };
+  /** The plans of all bonds that end here: on a server it is one. */
+  readonly bonds: Plan[];
   private readonly ready: pulumi.Resource[];
+  private readonly fingerprints = new Map<string, pulumi.Output<string>>();
 
   constructor(
     type: string,
@@ -49,7 +52,10 @@ export class Machine extends pulumi.ComponentResource {
     super(type, end.host, {}, options);
     const { site } = plan;
     const names = namesOf(plan);
-    this.host = new Host({ name: end.host, site, address: end.address, ssh: end.ssh });
+    const isPi = end.host === plan.pi.host;
+    this.bonds = isPi ? everyServer(plan) : [plan];
+    const role = plan.at === "" ? undefined : end.host;
+    this.host = new Host({ name: end.host, role, site, address: end.address, ssh: end.ssh });
     const program = this.host.install(this);
     const packages = [...commonPackages, ...texts.packages];
     const installed = this.host.call("packages", `packages ${packages.join(" ")}`, {
@@ -57,7 +63,8 @@ export class Machine extends pulumi.ComponentResource {
       dependsOn: [program],
     });
     this.ready = [program, installed];
-    const taps = `tap*${end.host === "server" ? `-${site}` : ""}`;
+    const taps = `tap*${isPi ? "" : `-${site}`}`;
+    const interfaces = isPi ? this.bonds.map(({ pi }) => pi.bond) : [end.bond];
     this.stage(this, [
       { path: names.routesScript, text: renderRoutesScript(names, texts.routes), mode: "0755" },
       {
@@ -66,7 +73,7 @@ export class Machine extends pulumi.ComponentResource {
           description: `routes of site ${site}`,
           start: `${names.routesScript} up`,
           stop: `${names.routesScript} down`,
-          needs: [names.bondUnit.name],
+          needs: this.bondUnits,
           after: ["network-online.target"],
         }),
       },
@@ -85,7 +92,7 @@ export class Machine extends pulumi.ComponentResource {
       { path: names.sysctl, text: renderSysctl(texts.sysctl) },
       { path: names.check, text: texts.check, mode: "0755" },
       { path: names.networkd, text: networkdText },
-      { path: names.networkManager, text: networkManagerText(site, [end.bond, taps]) },
+      { path: names.networkManager, text: networkManagerText(site, [...interfaces, taps]) },
     ]);
     this.registerOutputs();
   }
@@ -103,14 +110,22 @@ export class Machine extends pulumi.ComponentResource {
     this.staged.units.push({ name: unit, reads: files.map(({ path }) => path) });
   }
 
-  /** Makes the key pair of a line on this machine, once, and tells its certificate's fingerprint. */
+  /** The units of the bonds that end here. */
+  get bondUnits(): string[] {
+    return this.bonds.map((each) => namesOf(each).bondUnit.name);
+  }
+
+  /** Makes the key pair of a line on this machine, once for all servers, and tells its certificate's fingerprint. */
   makeKey(parent: pulumi.Resource, line: string): pulumi.Output<string> {
+    const known = this.fingerprints.get(line);
+    if (known) return known;
     const key = this.host.call(`key ${line}`, `key ${line}`, {
       parent,
       dependsOn: this.ready,
       onDelete: `forget-key ${line}`,
     });
     this.staged.resources.push(key);
+    this.fingerprints.set(line, key.stdout);
     return key.stdout;
   }
 }

@@ -8,6 +8,8 @@ import type { Ssh } from "../site/schema.ts";
 export interface HostArgs {
   /** What the host is called in names of resources and messages: `pi` or `server`. */
   name: string;
+  /** What it is in place of another, a backup: where it has become something else since, it is not removed as this. */
+  role?: string;
   site: string;
   /** Where SSH connects to unless `ssh.host` says otherwise. */
   address: string;
@@ -33,11 +35,13 @@ export class Host {
   readonly site: string;
   private readonly connection: pulumi.Output<command.types.input.remote.ConnectionArgs>;
   private readonly sudo: string;
+  private readonly role?: string;
   private installed?: pulumi.Resource;
 
-  constructor({ name, site, address, ssh }: HostArgs) {
+  constructor({ name, role, site, address, ssh }: HostArgs) {
     this.name = name;
     this.site = site;
+    this.role = role;
     this.connection = pulumi.secret(connectionOf(ssh, address));
     this.sudo = ssh.user === "root" ? "" : "sudo -n ";
   }
@@ -57,10 +61,11 @@ export class Host {
 
   /** Installs the site's program. What goes with it, at the very end, is everything of the site on the host. */
   install(parent: pulumi.Resource): command.remote.Command {
-    const place = `install -D -m 0755 /dev/stdin ${this.program}.new && mv ${this.program}.new ${this.program} && ${this.program} setup`;
+    const setup = this.role ? `setup ${this.role}` : "setup";
+    const place = `install -D -m 0755 /dev/stdin ${this.program}.new && mv ${this.program}.new ${this.program} && ${this.program} ${setup}`;
     const installed = this.run("program", `sh -c '${place}'`, {
       stdin: readFileSync(new URL("program.sh", import.meta.url), "utf8"),
-      onDelete: "remove",
+      onDelete: this.role ? `remove-as ${this.role}` : "remove",
       parent,
     });
     this.installed = installed;

@@ -432,6 +432,8 @@ status() {
 setup() {
   mkdir -p "$state"
   chmod 700 "$state"
+  rm -f "$state/role"
+  [ $# -eq 0 ] || say "$1" >"$state/role"
   cat >"/etc/systemd/system/$prefix-recover.service" <<EOF
 [Unit]
 Description=adsl-bonding $site: undo a generation that was not confirmed before the restart
@@ -480,13 +482,19 @@ remove() {
   rm -f "$0" "/run/lock/$prefix" "/run/$prefix-probe"
 }
 
+# Removes, unless the host has become something else of the site since: a backup server that was made the main one has
+# a new owner in Pulumi's state, and the old one goes after that.
+remove_as() {
+  if [ "$(cat "$state/role" 2>/dev/null)" = "$1" ]; then remove; else say "no longer $1: nothing was removed"; fi
+}
+
 # All of the program is read before any of it runs, so that it may replace or remove its own file.
 main() {
   command=${1:-status}
   [ $# -eq 0 ] || shift
   [ "$(id -u)" = 0 ] || die "run it as root: sudo $0 $command"
   case $command in
-    setup) setup ;;
+    setup) setup "$@" ;;
     packages) packages "$@" ;;
     key) key "$@" ;;
     forget-key) forget_key "$@" ;;
@@ -501,6 +509,7 @@ main() {
     drift) drift ;;
     status) status ;;
     remove) remove "$@" ;;
+    remove-as) remove_as "$@" ;;
     *) die "no such command: $command. A person wants: status, revert, remove" ;;
   esac
   exit

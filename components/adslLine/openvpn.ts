@@ -81,15 +81,18 @@ ${fingerprint}
 `;
 }
 
-/** The unit of all tunnels of a site; Debian's own openvpn-client@ doesn't restart what dies. */
-export function renderTunnelTemplate(names: Names): string {
+/**
+ * The unit of all tunnels of a site; Debian's own openvpn-client@ doesn't restart what dies.
+ * @param bonds the units of all bonds that end on the machine
+ */
+export function renderTunnelTemplate(names: Names, bonds: string[]): string {
   return `[Unit]
 Description=adsl-bonding: tunnel %i
-After=network-online.target ${names.bondUnit.name} ${names.routesUnit.name} ${names.gatewaysUnit.name} ${names.firewallUnit.name}
+After=network-online.target ${bonds.join(" ")} ${names.routesUnit.name} ${names.gatewaysUnit.name} ${names.firewallUnit.name}
 Wants=network-online.target
 # With its routes gone for a moment a tunnel would leave by another line's box: it stops before they do.
-Requires=${names.bondUnit.name} ${names.routesUnit.name}
-PartOf=${names.bondUnit.name} ${names.routesUnit.name}
+Requires=${bonds.join(" ")} ${names.routesUnit.name}
+PartOf=${bonds.join(" ")} ${names.routesUnit.name}
 StartLimitIntervalSec=0
 
 [Service]

@@ -74,6 +74,12 @@ function afterwards(mode: Plan["bond"]["mode"], { bond, taps }: End): string {
   }
 }
 
+/** The shell's words that print how many slaves of a bond are up. */
+export function countSlaves(bond: string): string {
+  return `awk '/^Slave Interface/ { slave = 1 } slave && /^MII Status: up/ { n++; slave = 0 } END { print n + 0 }' \\
+  /proc/net/bonding/${bond} 2>/dev/null || echo 0`;
+}
+
 /**
  * The script that says whether the site works at one end: `check count` prints how many slaves are up,
  * `check N` (or `all`) fails, with a sentence, while fewer are or while the far end can't be reached.
@@ -85,8 +91,7 @@ export function renderCheck(end: End, extra: string): string {
 # Says whether the bond works here. check count: how many slaves are up; check N or check all: fails if fewer.
 set -eu
 
-up=$(awk '/^Slave Interface/ { slave = 1 } slave && /^MII Status: up/ { n++; slave = 0 } END { print n + 0 }' \\
-  /proc/net/bonding/${name} 2>/dev/null || echo 0)
+up=$(${countSlaves(name)})
 case $1 in
   count) echo "$up"; exit ;;
   all) needed=${taps.length} ;;

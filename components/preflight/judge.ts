@@ -1,4 +1,5 @@
-import type { Plan } from "../../site/plan.ts";
+import { everyServer, type Plan } from "../../site/plan.ts";
+import { namesOf } from "../names.ts";
 import { shaperModules } from "../shaper/script.ts";
 
 /** The facts of a host that decide whether it can serve, by the keys of look.sh. */
@@ -11,17 +12,23 @@ const oldestOpenvpn = "2.6";
 /** What a fresh installation of all packages takes, with room to spare. */
 const neededMegabytes = 100;
 
-/** All that is wrong with one host, a sentence each; empty when it can serve. */
-export function judge(host: string, bond: string, facts: Facts): string[] {
+/**
+ * All that is wrong with one host, a sentence each; empty when it can serve.
+ * @param bonds the names of ours there
+ */
+export function judge(host: string, bonds: string[], facts: Facts): string[] {
   const all = (key: string) => facts.get(key) ?? [];
   const one = (key: string) => all(key)[0] ?? "";
+  const quoted = bonds.map((bond) => `"${bond}"`);
+  const compared = quoted.length === 1 ? quoted[0] : `{ ${quoted.join(", ")} }`;
+  const ufw = bonds.flatMap((bond) => [`ufw route allow in on ${bond}`, `ufw route allow out on ${bond}`]);
   const problems = [
     ...all("lacks").map((what) => `it lacks ${what}`),
     ...all("foreign"),
     ...all("line").map((what) => `line ${what}`),
     ...all("blocks").map(
       (chain) =>
-        `its firewall's chain ${chain} drops what is forwarded, and no rule of ours can override that: let ${bond} through, with nft insert rule ${chain} iifname "${bond}" accept and the same for oifname, by your firewall's own means so that it lasts (ufw: ufw route allow in on ${bond}, ufw route allow out on ${bond}; Docker: in the chain DOCKER-USER)`,
+        `its firewall's chain ${chain} drops what is forwarded, and no rule of ours can override that: let ${bonds.join(", ")} through, with nft insert rule ${chain} iifname ${compared} accept and the same for oifname, by your firewall's own means so that it lasts (ufw: ${ufw.join(", ")}; Docker: in the chain DOCKER-USER)`,
     ),
   ];
   if (olderThan(one("kernel"), oldestKernel)) {
@@ -50,15 +57,24 @@ export function doubt(host: string, pinned: string, facts: Facts): string[] {
   ];
 }
 
-/** look.sh's environment for one host. */
-export function lookEnvironment(plan: Plan, host: "pi" | "server", probe: boolean): Record<string, string> {
-  const probed = plan.lines.find(({ protocol }) => protocol === "udp") ?? plan.lines[0]!;
+/**
+ * look.sh's environment for one end.
+ * @param probed the plans of the servers that the Pi's UDP probe is to go to
+ */
+export function lookEnvironment(
+  plan: Plan,
+  end: "pi" | "server",
+  probe: boolean,
+  probed: Plan[] = [],
+): Record<string, string> {
+  const first = plan.lines.find(({ protocol }) => protocol === "udp") ?? plan.lines[0]!;
+  const bonds = end === "pi" ? everyServer(plan) : [plan];
   return {
     SITE: plan.site,
-    ROLE: host,
-    BOND: plan[host].bond,
-    PORT: String(probed.tunnelPlans[0]!.port),
-    SERVER: plan.server.address,
+    ROLE: end,
+    BONDS: bonds.map((each) => `${each[end].bond},${namesOf(each).bondUnit.name}`).join(" "),
+    PORT: String(first.tunnelPlans[0]!.port),
+    SERVERS: probed.map(({ server }) => server.address).join(" "),
     BIND: plan.vpn.bind ?? "",
     LINES: plan.lines
       .map((line) => [line.name, line.gateway, line.interface, line.protocol].join())

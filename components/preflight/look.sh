@@ -3,12 +3,12 @@
 # nothing that lasts: the UDP probe's listener on the server ends by itself after 20 s, the probe's rule and
 # table on the Pi are gone when this ends.
 #
-# In its environment: SITE; ROLE (server or pi); BOND, our bond's name; PORT, the first UDP port; SERVER, its
-# address; BIND, that on which its tunnels listen, empty for all; MODULES of the kernel that are needed; LINES, on the Pi,
-# `name,gateway,interface,protocol` of each, a gateway `dhcp` being what DHCP gave the interface; PROBE=yes where UDP is
-# to be tried.
+# In its environment: SITE; ROLE (server or pi); BONDS, each of ours here, `name,unit`; PORT, the first UDP port; SERVERS,
+# on the Pi, the addresses that UDP is to be tried to; BIND, that on which a server's tunnels listen, empty for all; MODULES
+# of the kernel that are needed; LINES, on the Pi, `name,gateway,interface,protocol` of each, a gateway `dhcp` being what
+# DHCP gave the interface; PROBE=yes where UDP is to be tried.
 set -u
-: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${PROBE=no}"
+: "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORT:?}" "${SERVERS=}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 state=/var/lib/adsl-bonding/$SITE
 
@@ -37,26 +37,32 @@ tell aes "$(grep -m 1 -qwE '(flags|Features).*aes' /proc/cpuinfo && echo yes || 
 tell free_mb "$(df -Pm /var | awk 'NR == 2 { print $4 }')"
 
 # A bond that the module made by itself has no slave; one with slaves that we did not make is somebody's.
-if [ -e "/sys/class/net/$BOND" ] && ! systemctl -q is-active "adsl-$SITE-bond.service"; then
-  if [ ! -e "/sys/class/net/$BOND/bonding" ]; then
-    tell foreign "$BOND is there already, and is no bond"
-  elif [ -n "$(cat "/sys/class/net/$BOND/bonding/slaves")" ] || ip -4 -o addr show dev "$BOND" | grep -q inet; then
-    tell foreign "$BOND is a bond in use by somebody else"
+for bond in $BONDS; do
+  unit=${bond#*,} bond=${bond%,*}
+  if [ -e "/sys/class/net/$bond" ] && ! systemctl -q is-active "$unit"; then
+    if [ ! -e "/sys/class/net/$bond/bonding" ]; then
+      tell foreign "$bond is there already, and is no bond"
+    elif [ -n "$(cat "/sys/class/net/$bond/bonding/slaves")" ] || ip -4 -o addr show dev "$bond" | grep -q inet; then
+      tell foreign "$bond is a bond in use by somebody else"
+    fi
   fi
-fi
+done
 
 if [ -x "$program" ]; then
   tell drift "$("$program" drift | tail -n 1)"
 fi
 
-# Somebody else's chain that drops what is forwarded, and knows nothing of our bond: no accept of ours overrides it.
+# Somebody else's chain that drops what is forwarded, and knows nothing of a bond of ours: no accept of ours overrides it.
 if command -v nft >/dev/null; then
   nft list chains 2>/dev/null | awk '
     $1 == "table" { table = $2 " " $3 }
     $1 == "chain" { chain = $2 }
     / hook forward / && table !~ / adsl_bonding_/ { print table, chain, /policy drop/ ? "drop" : "accept" }' |
     while read -r family table chain policy; do
-      ! nft list table "$family" "$table" | grep -q "\"$BOND\"" || continue
+      rules=$(nft list table "$family" "$table")
+      unknown=
+      for bond in $BONDS; do case $rules in *"\"${bond%,*}\""*) ;; *) unknown=yes ;; esac; done
+      [ "$unknown" ] || continue
       if [ "$policy" = drop ] || nft -s list chain "$family" "$table" "$chain" | grep -qE '^[[:space:]]*(counter )?(drop|reject.*)$'; then
         tell blocks "$family $table $chain"
       fi
@@ -130,8 +136,10 @@ EOF
     # Without the box's route the probe must fail, not leave by another box.
     ip route append unreachable default metric 4096 table "$table"
     ip rule add "$@" || tell line "$name: no routing rule can be made to try it"
-    perl -MIO::Socket::INET -e "$ask_udp" "$SERVER" "$PORT" "$from" ||
-      tell line "$name: UDP to $SERVER port $PORT through the box $gateway gets no answer"
+    for server in $SERVERS; do
+      perl -MIO::Socket::INET -e "$ask_udp" "$server" "$PORT" "$from" ||
+        tell line "$name: UDP to $server port $PORT through the box $gateway gets no answer"
+    done
     ip rule del "$@" 2>/dev/null
     ip route flush table "$table" 2>/dev/null
   done

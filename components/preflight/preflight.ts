@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
-import type { Plan } from "../../site/plan.ts";
+import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
 import { adviseCiphers, doubt, judge, lookEnvironment } from "./judge.ts";
 
@@ -9,29 +9,41 @@ const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
 const offers = readFileSync(new URL("../lan/offers.sh", import.meta.url), "utf8");
 
 /**
- * Looks at both hosts before anything is declared, at preview and at up. What makes a host unfit is one
+ * Looks at all hosts before anything is declared, at preview and at up. What makes a host unfit is one
  * error that lists all of it. A host that can't be reached fails an up here, before anything is touched;
  * a preview goes on, and says so.
- * @returns what each host says has drifted; empty when nothing
+ * @returns what each host says has drifted, by its name; empty when nothing
  */
-export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: string }> {
-  // The server first: it listens for the Pi's UDP probe, where no tunnels stand yet that prove the way.
-  const server = await look(plan, "server", true);
-  const pi = await look(plan, "pi", server.facts.has("listening"));
-  const unreachable = [server, pi].filter((each) => each.unreachable !== undefined);
-  const problems = [server, pi].flatMap(({ host, facts, unreachable: why }) =>
-    why ? [] : judge(host, plan[host].bond, facts),
+export async function inspectHosts(plan: Plan): Promise<Record<string, string>> {
+  const all = everyServer(plan);
+  // The servers first: they listen for the Pi's UDP probe, where no tunnels stand yet that prove the way.
+  const servers = await Promise.all(all.map((each) => look(each, "server", true)));
+  const listening = all.filter((_, index) => servers[index]!.facts.has("listening"));
+  const pi = await look(plan, "pi", listening.length > 0, listening);
+  const hosts = [
+    ...all.map((each, index) => ({ seen: servers[index]!, end: each.server, bonds: [each.server.bond] })),
+    { seen: pi, end: plan.pi, bonds: all.map((each) => each.pi.bond) },
+  ];
+  const problems = hosts.flatMap(({ seen, bonds }) =>
+    seen.unreachable === undefined ? judge(seen.host, bonds, seen.facts) : [],
   );
-  for (const { host, facts } of [server, pi]) {
-    for (const line of doubt(host, plan[host].ssh.hostKey, facts)) await pulumi.log.info(line);
+  for (const { seen, end } of hosts) {
+    for (const line of doubt(seen.host, end.ssh.hostKey, seen.facts)) await pulumi.log.info(line);
   }
   for (const line of adviseCiphers(plan.vpn.ciphers[0]!, pi.facts)) await pulumi.log.info(line);
   for (const line of warnOfOffers(pi.facts)) await pulumi.log.warn(`pi: ${line}`);
-  const told = unreachable.map(({ host, unreachable: why }) => `${host}: ${why}`);
+  const told = hosts.flatMap(({ seen: { host, unreachable } }) =>
+    unreachable === undefined ? [] : [`${host}: ${unreachable}`],
+  );
   if (pulumi.runtime.isDryRun()) {
     for (const line of told) await pulumi.log.warn(`${line}. This preview can't tell what stands on it.`);
   } else {
     problems.push(...told);
+    if (plan.backups.length > 0 && servers.some(({ unreachable }) => unreachable !== undefined)) {
+      problems.push(
+        'a server that is dead for longer is taken out of the config, or a backup put in its place: see docs/how-to.md, "A server is dead"',
+      );
+    }
   }
   if (problems.length > 0) {
     throw new pulumi.RunError(
@@ -40,18 +52,22 @@ export async function inspectHosts(plan: Plan): Promise<{ pi: string; server: st
       ),
     );
   }
-  return { pi: driftOf(pi), server: driftOf(server) };
+  return Object.fromEntries(hosts.map(({ seen }) => [seen.host, driftOf(seen)]));
 }
 
-function look(plan: Plan, host: "pi" | "server", probe: boolean): Promise<Observation> {
-  const { address, ssh } = plan[host];
-  const wanted = host === "pi" && plan.lan?.dhcp ? offers + script : script;
+function look(plan: Plan, end: "pi" | "server", probe: boolean, probed: Plan[] = []): Promise<Observation> {
+  const { host, address, ssh } = plan[end];
+  const wanted = end === "pi" && plan.lan?.dhcp ? offers + script : script;
   return inspect({
     host,
     address,
     ssh,
     script: wanted,
-    environment: { ...lookEnvironment(plan, host, probe), LAN: plan.pi.interface, OWN: plan.pi.address },
+    environment: {
+      ...lookEnvironment(plan, end, probe, probed),
+      LAN: plan.pi.interface,
+      OWN: plan.pi.address,
+    },
   });
 }
 

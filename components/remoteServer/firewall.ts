@@ -5,6 +5,7 @@ import { serverForwards } from "../forwards.ts";
 /** The server's rules: the site leaves under the server's address, and nobody begins a connection into it but by a forward. */
 export function serverFirewall(plan: Plan): FirewallRules {
   const { pi, server, bond } = plan;
+  const inside = [pi.lan, bond.network, ...pi.otherNetworks];
   const { chains, accepts } = serverForwards(plan);
   return {
     chains: [
@@ -22,7 +23,7 @@ export function serverFirewall(plan: Plan): FirewallRules {
       {
         name: "postrouting",
         hook: "nat hook postrouting priority srcnat; policy accept",
-        rules: [`ip saddr { ${pi.lan}, ${bond.network} } oifname != "${server.bond}" masquerade`],
+        rules: [`ip saddr { ${inside.join(", ")} } oifname != "${server.bond}" masquerade`],
       },
     ],
   };
