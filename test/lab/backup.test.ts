@@ -36,7 +36,7 @@ afterAll(async () => {
 });
 
 const perl = (script: string, ...words: (string | number)[]) =>
-  `perl -MIO::Socket::INET -MTime::HiRes=time,sleep -e '${script}' ${words.join(" ")}`;
+  `perl -MIO::Socket::INET -e '${script}' ${words.join(" ")}`;
 
 /** Answers on a TCP port with the address that the caller is seen with. */
 const answerer = `
@@ -53,7 +53,7 @@ const ticker = `
   while (my $caller = $socket->accept) {
     next if fork;
     $caller->autoflush;
-    for (1 .. 1200) { print $caller "tick\\n" or exit; sleep 0.1 }
+    for (1 .. 1200) { print $caller "tick\\n" or exit; select undef, undef, undef, 0.1 }
     exit;
   }`;
 
@@ -61,7 +61,7 @@ const ticker = `
 const listener = `
   my $socket = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => 9000, Timeout => 4) or die "no connection\\n";
   my $end = time + $ARGV[1];
-  while (time < $end && defined(my $line = <$socket>)) { printf "%.3f\\n", time }
+  while (time < $end && defined(my $line = <$socket>)) { print \`date +%s.%N\` }
   print time < $end ? "broken off: $!\\n" : "whole\\n"`;
 
 /** A connection over which nothing is ever said; tells when it ended. */
@@ -69,7 +69,9 @@ const idler = `
   my $socket = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => 9001, Timeout => 4) or die "no connection\\n";
   alarm 40;
   my $got = sysread $socket, my $text, 1;
-  printf "%.3f %s\\n", time, defined $got ? "closed" : $!`;
+  my $how = defined $got ? "closed" : $!;
+  chomp(my $now = \`date +%s.%N\`);
+  print "$now $how\\n"`;
 
 const silence = `
   my $socket = IO::Socket::INET->new(LocalPort => 9001, Listen => 5, ReuseAddr => 1) or exit 1;
