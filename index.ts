@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { activate } from "./components/activate.ts";
 import { AdslLine } from "./components/adslLine/adslLine.ts";
 import { Bond } from "./components/bond/bond.ts";
 import { guardStack } from "./components/guard.ts";
@@ -10,27 +11,31 @@ import { RemoteServer } from "./components/remoteServer/remoteServer.ts";
 import { modeWarnings } from "./site/bondMode.ts";
 import { ConfigError } from "./site/mistake.ts";
 import { loginOf, type OvhLogin, refuseLogin } from "./site/ovh.ts";
-import { planSite } from "./site/plan.ts";
+import { everyServer, planSite } from "./site/plan.ts";
 import { parseSite, type Site } from "./site/schema.ts";
 
 guardStack();
 const site = readSite();
 for (const warning of modeWarnings(site.bond)) await pulumi.log.warn(warning);
 const plan = planSite(site);
-const lookedUp = await lookUpServer(plan, readLogin(site));
+const all = everyServer(plan);
+const lookedUp = await Promise.all(
+  [site.server, ...site.backups].map((given, index) => lookUpServer(all[index]!, readLogin(given))),
+);
 const found = await inspectHosts(plan);
 
-const server = new RemoteServer(plan, found.server.installation);
-const pi = new Pi(plan, found.pi.installation);
-const ends = { pi, server };
-for (const line of plan.lines) new AdslLine(line, plan, ends);
+const servers = all.map((each) => new RemoteServer(each, found[each.server.host]?.installation));
+const pi = new Pi(plan, found.pi?.installation);
+const ends = all.map((each, index) => ({ plan: each, pi, server: servers[index]! }));
+for (const end of ends) for (const line of end.plan.lines) new AdslLine(line, end.plan, end);
 if (plan.lan) new Lan(plan.lan, plan, pi);
-const bond = new Bond(plan, ends, { pi: found.pi.drift, server: found.server.drift });
+const [bond] = ends.map((end) => new Bond(end.plan, end));
+const activation = activate([...servers, pi], plan.confirmWithin, found, bond!);
 
-/** The id of what both hosts run, as `sudo adsl-bonding-SITE` on each shows it too. */
-export const generation = bond.generation;
+/** The id of what all hosts run, as `sudo adsl-bonding-SITE` on each shows it too. */
+export const generation = activation.generation;
 /** What each host's check said when that was activated: slaves, pings, the way out. */
-export const checks = bond.checks;
+export const checks = activation.checks;
 /** The address under which the site is seen from outside. */
 export const externalAddress = plan.server.address;
 /** What LAN machines take as their gateway. */
@@ -43,12 +48,21 @@ export const lines = Object.fromEntries(
   ]),
 );
 /** What OVH says of the server. */
-export const ovh = lookedUp ?? "not asked: the config has no server.ovh";
+export const ovh = lookedUp[0] ?? "not asked: the config has no server.ovh";
+/** The servers that take over, in their order, and what OVH says of them. */
+export const backups =
+  plan.backups.length === 0
+    ? undefined
+    : plan.backups.map(({ server: { host, address } }, index) => ({
+        name: host,
+        address,
+        ovh: lookedUp[index + 1],
+      }));
 /** What the site costs a month, with its parts. */
 export const monthlyCost = plan.cost ?? "unknown: the config has no prices";
 
 /** The login to OVH's API that the config holds; none leaves it to the environment. */
-function readLogin({ server: { ovh: given } }: Site): OvhLogin | undefined {
+function readLogin({ ovh: given }: Site["server"] | Site["backups"][number]): OvhLogin | undefined {
   if (!given) return undefined;
   const login = loginOf(given);
   // Pulumi tells the program which keys of the config are encrypted, in whole or in part.

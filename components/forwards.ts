@@ -1,5 +1,5 @@
 import type { Forward, PortRange } from "../site/forwards.ts";
-import type { Plan } from "../site/plan.ts";
+import { everyServer, type Plan } from "../site/plan.ts";
 import type { FirewallRules } from "./firewall.ts";
 
 /** What a forward's rule looks for, in nftables' words: `tcp dport 80`, for each of its protocols. */
@@ -56,39 +56,33 @@ export function serverForwards({ forwards, pi, server, vpn }: Plan): {
 }
 
 /**
- * The Pi's part. What a connection from the bond is answered with goes back there, whatever route main has to
- * the caller. And a LAN host that calls the server's address gets to the forward's machine from here: the
- * server's own address is reached outside the bond, so the call would travel two lines; the answer comes back by the
+ * The Pi's part: a LAN host that calls a server's address gets to the forward's machine from here. The server's own
+ * address is reached outside the bond, so the call would travel two lines; the answer comes back by the
  * Pi because the Pi's address stands in for the caller's.
  */
-export function piForwards({ forwards, pi, server, bondMark }: Plan): FirewallRules["chains"] {
+export function piForwards(plan: Plan): FirewallRules["chains"] {
+  const { forwards, pi } = plan;
   if (forwards.length === 0) return [];
-  const answers = `ct direction reply ct mark ${bondMark} meta mark set ${bondMark}`;
+  const addresses = everyServer(plan).map(({ server }) => server.address);
   return [
-    {
-      name: "marks",
-      hook: "filter hook prerouting priority mangle; policy accept",
-      rules: [
-        `iifname "${pi.bond}" ct state new ct mark set ${bondMark}`,
-        `iifname != "${pi.bond}" ${answers}`,
-      ],
-    },
-    { name: "answers", hook: "route hook output priority mangle; policy accept", rules: [answers] },
     {
       name: "prerouting",
       hook: "nat hook prerouting priority dstnat; policy accept",
-      rules: forwards.flatMap((forward) =>
-        translations(forward, forward.host ?? pi.address).map(
-          (rule) => `iifname "${pi.interface}" ip saddr ${pi.lan} ip daddr ${server.address} ${rule}`,
+      rules: addresses.flatMap((address) =>
+        forwards.flatMap((forward) =>
+          translations(forward, forward.host ?? pi.address).map(
+            (rule) => `iifname "${pi.interface}" ip saddr ${pi.lan} ip daddr ${address} ${rule}`,
+          ),
         ),
       ),
     },
     {
       name: "postrouting",
       hook: "nat hook postrouting priority srcnat; policy accept",
-      rules: [
-        `oifname "${pi.interface}" ip saddr ${pi.lan} ct status dnat ct original ip daddr ${server.address} masquerade`,
-      ],
+      rules: addresses.map(
+        (address) =>
+          `oifname "${pi.interface}" ip saddr ${pi.lan} ct status dnat ct original ip daddr ${address} masquerade`,
+      ),
     },
   ];
 }

@@ -2,7 +2,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { type StagedFile, stageFile } from "../host/file.ts";
 import type { HostUnit } from "../host/generation.ts";
 import { Host } from "../host/host.ts";
-import type { Plan } from "../site/plan.ts";
+import { everyServer, type Plan } from "../site/plan.ts";
 import { exceptionsOf, type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
 import { keeperService } from "./keeper.ts";
 import { namesOf } from "./names.ts";
@@ -40,7 +40,10 @@ export class Machine extends pulumi.ComponentResource {
   readonly host: Host;
   /** All that was staged on this machine, by itself and by the components of lines and bond. */
   readonly staged: Staged = { files: [], resources: [], units: [] };
+  /** The plans of all bonds that end here: on a server it is one. */
+  readonly bonds: Plan[];
   private readonly ready: pulumi.Resource[];
+  private readonly fingerprints = new Map<string, pulumi.Output<string>>();
 
   constructor(
     type: string,
@@ -53,7 +56,10 @@ export class Machine extends pulumi.ComponentResource {
     super(type, end.host, {}, options);
     const { site } = plan;
     const names = namesOf(plan);
-    this.host = new Host({ name: end.host, site, address: end.address, ssh: end.ssh, installation });
+    const isPi = end.host === plan.pi.host;
+    this.bonds = isPi ? everyServer(plan) : [plan];
+    const role = plan.at === "" ? undefined : end.host;
+    this.host = new Host({ name: end.host, role, site, address: end.address, ssh: end.ssh, installation });
     const program = this.host.install(this);
     const packages = [...commonPackages, ...texts.packages];
     const installed = this.host.call("packages", `packages ${packages.join(" ")}`, {
@@ -61,8 +67,11 @@ export class Machine extends pulumi.ComponentResource {
       dependsOn: [program],
     });
     this.ready = [program, installed];
-    const exceptions = exceptionsOf(end, plan.lines);
-    const taps = `tap*${end.host === "server" ? `-${site}` : ""}`;
+    const exceptions = isPi
+      ? this.bonds.flatMap(({ pi }) => exceptionsOf(pi, []))
+      : exceptionsOf(end, plan.lines);
+    const taps = `tap*${isPi ? "" : `-${site}`}`;
+    const interfaces = isPi ? this.bonds.map(({ pi }) => pi.bond) : [end.bond];
     this.stage(this, [
       { path: names.routesScript, text: renderRoutesScript(names, texts.routes), mode: "0755" },
       {
@@ -71,7 +80,7 @@ export class Machine extends pulumi.ComponentResource {
           description: `routes of site ${site}`,
           start: `${names.routesScript} up`,
           stop: `${names.routesScript} down`,
-          needs: [names.bondUnit.name],
+          needs: this.bonds.map((each) => namesOf(each).bondUnit.name),
           after: ["network-online.target"],
         }),
       },
@@ -95,7 +104,7 @@ export class Machine extends pulumi.ComponentResource {
       { path: names.sysctl, text: renderSysctl(texts.sysctl) },
       { path: names.check, text: texts.check, mode: "0755" },
       { path: names.networkd, text: networkdText },
-      { path: names.networkManager, text: networkManagerText(site, [end.bond, taps]) },
+      { path: names.networkManager, text: networkManagerText(site, [...interfaces, taps]) },
     ]);
     this.serve(this, keeperService(names, exceptions.length > 0));
     this.registerOutputs();
@@ -115,16 +124,19 @@ export class Machine extends pulumi.ComponentResource {
   }
 
   /**
-   * Makes a key pair on this machine, once, and tells its certificate's fingerprint. A pair of another name is another
+   * Makes a key pair on this machine, once for all servers, and tells its certificate's fingerprint. A pair of another name is another
    * resource: the old one goes as deletions do, last, when both hosts have confirmed that they work with the new.
    */
   makeKey(parent: pulumi.Resource, name: string): pulumi.Output<string> {
+    const known = this.fingerprints.get(name);
+    if (known) return known;
     const key = this.host.call(`key ${name}`, `key ${name}`, {
       parent,
       dependsOn: this.ready,
       onDelete: `forget-key ${name}`,
     });
     this.staged.resources.push(key);
+    this.fingerprints.set(name, key.stdout);
     return key.stdout;
   }
 }

@@ -2,9 +2,9 @@ import type { Plan } from "../site/plan.ts";
 
 /**
  * Where a site's things stand on a host, all of them named by the site, so that several sites can share a
- * server: here alone are the names made.
+ * server: here alone are the names made. What belongs to a backup server's bond is told by the backup's name besides.
  */
-export function namesOf({ site }: Pick<Plan, "site">) {
+export function namesOf({ site, at }: Pick<Plan, "site" | "at">) {
   const folder = `/etc/adsl-bonding/${site}`;
   const memory = `/var/lib/adsl-bonding/${site}`;
   const unit = (name: string) => ({
@@ -13,7 +13,7 @@ export function namesOf({ site }: Pick<Plan, "site">) {
   });
   return {
     folder,
-    bondScript: `${folder}/bond`,
+    bondScript: `${folder}/bond${at}`,
     routesScript: `${folder}/routes`,
     gatewaysScript: `${folder}/gateways`,
     firewallRules: `${folder}/firewall.nft`,
@@ -22,10 +22,11 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     /** Where a script keeps the picture of what it has set, while it stands. */
     picture: (what: string) => `/run/adsl-${site}-${what}.picture`,
     check: `${folder}/check`,
-    shaperScript: `${folder}/shaper`,
+    shaperScript: `${folder}/shaper${at}`,
     watchProgram: `${folder}/watch`,
+    hangupProgram: `${folder}/hangup`,
     tunnel: (tunnel: string) => `${folder}/tunnel-${tunnel}.conf`,
-    peer: (line: string) => `${folder}/peer-${line}.conf`,
+    peer: (line: string) => `${folder}/peer-${line}${at}.conf`,
     certificate: (key: string) => `${folder}/keys/${key}.crt`,
     privateKey: (key: string) => `${folder}/keys/${key}.key`,
     dnsmasq: `${folder}/dnsmasq.conf`,
@@ -40,7 +41,7 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     nftTable: `adsl_bonding_${site}`,
     /** The comment by which rules of ours are known in the tables of others. */
     mark: `adsl-bonding-${site}`,
-    bondUnit: unit("bond.service"),
+    bondUnit: unit(`bond${at}.service`),
     routesUnit: unit("routes.service"),
     gatewaysUnit: unit("gateways.service"),
     firewallUnit: unit("firewall.service"),
@@ -48,8 +49,9 @@ export function namesOf({ site }: Pick<Plan, "site">) {
     sourcesUnit: unit("sources.service"),
     keeperUnit: unit("keeper.service"),
     dnsmasqUnit: unit("dnsmasq.service"),
-    shaperUnit: unit("shaper.service"),
+    shaperUnit: unit(`shaper${at}.service`),
     watchUnit: unit("watch.service"),
+    hangupUnit: unit("hangup.service"),
     /** The template of all tunnels' units; an instance's name is `adsl-SITE-tunnel@NAME.service`. */
     tunnelTemplate: unit("tunnel@.service"),
     /** Where a tunnel's OpenVPN may write while it runs: under /run, gone with it. */

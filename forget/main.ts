@@ -1,4 +1,4 @@
-// npm run forget -- HOST [STACK]: takes a host that is gone for good (`pi` or `server`) out of a stack's state, with what stood
+// npm run forget -- HOST [STACK]: takes a host that is gone for good (`pi`, `server`, or a backup's name) out of a stack's state, with what stood
 // on it, so that destroy, or an up with another host in its place, no longer asks for it. Nothing is done on any host.
 import { execFile } from "node:child_process";
 import { parseArgs, promisify } from "node:util";

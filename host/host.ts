@@ -8,6 +8,8 @@ import type { Ssh } from "../site/schema.ts";
 export interface HostArgs {
   /** What the host is called in names of resources and messages: `pi` or `server`. */
   name: string;
+  /** What it is in place of another, a backup: where it has become something else since, it is not removed as this. */
+  role?: string;
   site: string;
   /** Where SSH connects to unless `ssh.host` says otherwise. */
   address: string;
@@ -41,13 +43,15 @@ export class Host {
   readonly site: string;
   private readonly connection: pulumi.Output<command.types.input.remote.ConnectionArgs>;
   private readonly sudo: string;
+  private readonly role: string | undefined;
   private readonly installation: string | undefined;
   private installed?: pulumi.Resource;
 
-  constructor({ name, site, address, ssh, installation }: HostArgs) {
+  constructor({ name, role, site, address, ssh, installation }: HostArgs) {
     this.name = name;
     this.installation = installation;
     this.site = site;
+    this.role = role;
     this.connection = pulumi.secret(connectionOf(ssh, address));
     this.sudo = ssh.user === "root" ? "" : "sudo -n ";
   }
@@ -71,15 +75,16 @@ export class Host {
    * fails, the plugin words the error, and a destroy does not even run us: the name alone can say what helps.
    */
   install(parent: pulumi.Resource): command.remote.Command {
-    const place =
-      `install -D -m 0755 /dev/stdin ${this.program}.new && mv ${this.program}.new ${this.program} && ${this.program} setup ${this.installation ?? ""}`.trimEnd();
+    const { program, installation = "", role } = this;
+    const words = role ? [`"${installation}"`, role] : [installation];
+    const place = `install -D -m 0755 /dev/stdin ${program}.new && mv ${program}.new ${program} && ${[program, "setup", ...words].join(" ")}`;
     const installed = this.run(
       `program (a host gone for good: npm run forget -- ${this.name})`,
-      `sh -c '${place}'`,
+      `sh -c '${place.trimEnd()}'`,
       {
         once: "program",
         stdin: readFileSync(new URL("program.sh", import.meta.url), "utf8"),
-        onDelete: "remove",
+        onDelete: role ? `remove-as ${role}` : "remove",
         parent,
       },
     );

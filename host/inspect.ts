@@ -8,7 +8,7 @@ import { expandHome } from "./host.ts";
 
 /** What a look at a host brought: its facts, or why it could not be looked at. */
 export interface Observation {
-  host: "pi" | "server";
+  host: string;
   /** Values told by the script; a key may come several times. Empty when the host was not reached. */
   facts: Map<string, string[]>;
   /** Why there are no facts, in words for a person. */
@@ -17,7 +17,7 @@ export interface Observation {
 
 /** Which host to look at, with what. */
 export interface Look {
-  host: "pi" | "server";
+  host: string;
   address: string;
   ssh: Ssh;
   /** A shell script that tells `key=value` lines, the last of them `end=yes`. */
@@ -103,7 +103,7 @@ function explain({ host, ssh, address }: Look, stderr: string): string {
   const offered = /key sent by the remote host is\s+(SHA256:\S+?)\.?\s/.exec(stderr)?.[1];
   if (offered) {
     const pins = [ssh, ...(ssh.jump ? [ssh.jump] : [])].map((login) => fingerprint(login.hostKey));
-    return `it showed the host key ${offered}, but the config pins ${pins.join(" and, for its jump host, ")}. If the host was made anew, npm run pin writes its new key into ${host}.ssh.hostKey; if not, somebody stands between`;
+    return `it showed the host key ${offered}, but the config pins ${pins.join(" and, for its jump host, ")}. If the host was made anew, npm run pin writes its new key into the ssh.hostKey of ${host}; if not, somebody stands between`;
   }
   if (/a password is required|is not in the sudoers/.test(stderr)) {
     return `${ssh.user} can't use sudo there without a password; allow it, or log in as root`;

@@ -494,12 +494,14 @@ status() {
 
 # --- coming and going -----------------------------------------------------------------------------
 
-# What the program itself needs on the host: the unit that undoes a half-tried generation at boot. The name of the
-# installation tells this host from one that was made anew in its place.
+# setup [INSTALLATION [ROLE]]: what the program itself needs on the host: the unit that undoes a half-tried generation at
+# boot. The name of the installation tells this host from one that was made anew in its place.
 setup() {
   mkdir -p "$state"
   chmod 700 "$state"
   [ -z "${1:-}" ] || say "$1" >"$state/installation"
+  rm -f "$state/role"
+  [ -z "${2:-}" ] || say "$2" >"$state/role"
   cat >"/etc/systemd/system/$prefix-recover.service" <<EOF
 [Unit]
 Description=adsl-bonding $site: undo a generation that was not confirmed before the restart
@@ -548,6 +550,12 @@ remove() {
   rm -f "$0" "/run/lock/$prefix" "/run/$prefix-probe"
 }
 
+# Removes, unless the host has become something else of the site since: a backup server that was made the main one has
+# a new owner in Pulumi's state, and the old one goes after that.
+remove_as() {
+  if [ "$(cat "$state/role" 2>/dev/null)" = "$1" ]; then remove; else say "no longer $1: nothing was removed"; fi
+}
+
 # All of the program is read before any of it runs, so that it may replace or remove its own file.
 main() {
   # of NAME COMMAND: meant for that installation alone.
@@ -574,6 +582,7 @@ main() {
     drift) drift ;;
     status) status ;;
     remove) remove "$@" ;;
+    remove-as) remove_as "$@" ;;
     *) die "no such command: $command. A person wants: status, revert, remove" ;;
   esac
   exit

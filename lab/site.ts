@@ -31,7 +31,7 @@ export type Site = {
   /** The router at home; `forwarding` and `sysctl` are what it was set to before the program came. */
   pi: { address: string; gateway: string; forwarding: boolean; sysctl?: Record<string, number> };
   lines: Line[];
-  /** Rented servers; the first is the main one. Their router is the .1 of their network. */
+  /** Rented servers: the main one, then the backups. Their router is the .1 of their network. */
   servers: { name: string; address: string }[];
   /** A machine on the internet to transfer from and to. */
   far: { address: string };

@@ -83,16 +83,20 @@ export async function openStack(facts: Facts, name = "dev"): Promise<Stack> {
     const salt = /^encryptionsalt: .*$/m.exec(old)?.[0];
     const document = await template();
     const site = document.config["adsl-bonding:site"];
-    for (const host of ["server", "pi"] as const) {
-      site[host].ssh = {
-        user: facts.user,
-        privateKeyFile: facts.keyFile,
-        hostKey: facts.hosts[host]!.hostKey,
-        jump: { ...facts.jump, privateKeyFile: facts.keyFile },
-      };
+    const ssh = (host: string) => ({
+      user: facts.user,
+      privateKeyFile: facts.keyFile,
+      hostKey: facts.hosts[host]!.hostKey,
+      jump: { ...facts.jump, privateKeyFile: facts.keyFile },
+    });
+    const [main, ...others] = facts.site.servers;
+    site.server.ssh = ssh(main!.name);
+    site.pi.ssh = ssh("pi");
+    if (others.length > 0) {
+      site.backups = others.map(({ name, address }) => ({ name, address, ssh: ssh(name) }));
     }
     // The lab's own site may be another than the example's: a line of the same name keeps what only the example says.
-    site.server.address = facts.site.servers[0]!.address;
+    site.server.address = main!.address;
     site.pi.address = `${facts.site.pi.address}/24`;
     site.lines = facts.site.lines.map(({ name, box, down, up }) => ({
       ...site.lines.find((line: SiteConfig) => line.name === name),

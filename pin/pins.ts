@@ -4,7 +4,7 @@ import { asRecord } from "../site/raw.ts";
 
 /** A host whose key the config has to pin. */
 export interface Pin {
-  /** What it is called here and on the command line: `server`, `pi`, or `pi.jump` for the host on the way. */
+  /** What it is called here and on the command line: `server`, `pi`, a backup's name, or `pi.jump` for the host on the way. */
   name: string;
   /** Where its login stands in the site's config. */
   path: string[];
@@ -20,9 +20,16 @@ export interface Pin {
  * hosts without a key above all, which the schema doesn't let pass.
  */
 export function pinsOf(site: unknown): Pin[] {
-  return ["server", "pi"].flatMap((name) => {
-    const { address, ssh } = asRecord(asRecord(site)[name]);
-    const path = [name, "ssh"];
+  const { server, pi, backups } = asRecord(site);
+  const hosts = [
+    { name: "server", place: ["server"], given: asRecord(server) },
+    { name: "pi", place: ["pi"], given: asRecord(pi) },
+    ...(Array.isArray(backups) ? backups.map(asRecord) : []).map((given, index) => {
+      return { name: String(given.name ?? `backups[${index}]`), place: ["backups", String(index)], given };
+    }),
+  ];
+  return hosts.flatMap(({ name, place, given: { address, ssh } }) => {
+    const path = [...place, "ssh"];
     const { jump: given } = asRecord(ssh);
     const jump = given === undefined ? undefined : pinOf(`${name}.jump`, [...path, "jump"], given, "");
     const host = { ...pinOf(name, path, ssh, String(address ?? "").split("/")[0]!), jump };

@@ -1,4 +1,5 @@
 import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
+import { backupContradictions } from "./backups.ts";
 import { modeContradictions } from "./bondMode.ts";
 import { directContradictions } from "./bypass.ts";
 import { costsTwice } from "./cost.ts";
@@ -22,6 +23,7 @@ export function findContradictions(raw: unknown): Mistake[] {
   const server = asRecord(site.server);
   const bond: Raw = { network: "172.16.16.0/30", interface: "bond0", ...asRecord(site.bond) };
   const lines = Array.isArray(site.lines) ? site.lines.map(asRecord) : [];
+  const backups = Array.isArray(site.backups) ? site.backups.map(asRecord) : [];
   const lan = parseCidr(pi.address);
   return [
     ...piOnLan(lan, pi.address),
@@ -36,10 +38,12 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...directContradictions(site, lines, lan),
     ...bondInterface(lines, pi, bond.interface),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
-    ...halfLogin(server),
+    ...backupContradictions(site, bond, lan),
+    ...halfLogin(server, "server"),
+    ...backups.flatMap((backup, index) => halfLogin(backup, `backups[${index}]`)),
     ...lanMistakes(site.lan, lan, lines),
     ...costsTwice(asRecord(site.costs)),
-    ...shapingContradictions(lines, bond.arpInterval),
+    ...shapingContradictions(lines, bond.arpInterval, 1 + backups.length),
   ];
 }
 

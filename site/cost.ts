@@ -51,17 +51,24 @@ export interface MonthlyCost {
 interface Priced {
   lines: { name: string; price?: number }[];
   server: { price?: number };
+  backups?: { name: string; price?: number }[];
   costs: z.output<typeof costs>;
 }
 
 /**
- * What the site costs a month: the lines, the server, and what was paid once, divided by its months. The
+ * What the site costs a month: the lines, the servers, and what was paid once, divided by its months. The
  * total is that of the exact amounts, rounded once. Undefined when nothing of the site has a price.
  */
-export function monthlyCost({ lines, server, costs: { currency, once } }: Priced): MonthlyCost | undefined {
+export function monthlyCost({
+  lines,
+  server,
+  backups = [],
+  costs: { currency, once },
+}: Priced): MonthlyCost | undefined {
   const monthly = [
     ...lines.map((line) => ({ what: `line ${line.name}`, price: line.price })),
     { what: "server", price: server.price },
+    ...backups.map(({ name, price: amount }) => ({ what: `backup ${name}`, price: amount })),
   ];
   const known = [
     ...monthly.flatMap(({ what, price: amount }) => (amount === undefined ? [] : [{ what, amount }])),

@@ -106,16 +106,22 @@ interface Taken extends PortRange {
   owner: string;
 }
 
-/** The server's ports that must stay its own: by them it is reached. */
-function ownPorts({ server, lines, vpn }: Raw): Taken[] {
-  const ssh = asRecord(asRecord(server).ssh).port ?? 22;
+/** The servers' ports that must stay their own: by them they are reached. */
+function ownPorts({ server, backups, lines, vpn }: Raw): Taken[] {
+  const servers = [
+    { raw: server, whose: "the server's" },
+    ...(Array.isArray(backups) ? backups : []).map((raw, index) => ({ raw, whose: `backups[${index}]'s` })),
+  ];
+  const logins = servers.flatMap(({ raw, whose }): Taken[] => {
+    const port = asRecord(asRecord(raw).ssh).port ?? 22;
+    if (typeof port !== "number") return [];
+    return [{ protocol: "tcp", first: port, last: port, owner: `${whose} SSH port ${port}` }];
+  });
   const first = asRecord(vpn).firstPort ?? 1194;
   const own = Array.isArray(lines) ? lines.map(asRecord) : [];
   const tunnels = typeof first === "number" ? portsOf(own, first) : [];
   return [
-    ...(typeof ssh === "number"
-      ? [{ protocol: "tcp", first: ssh, last: ssh, owner: `the server's SSH port ${ssh}` }]
-      : []),
+    ...logins,
     ...tunnels.flatMap((numbers, index) =>
       numbers.map((port) => ({
         protocol: String(own[index]!.protocol ?? "udp"),

@@ -14,14 +14,19 @@ const chains = z.array(chain).min(1, "must name a chain").default([]);
  * Chains of somebody else's that drop what the site needs, and get a rule of ours that lets just that through. No
  * accept in a table of our own could: a packet has to pass every table.
  */
-export const letThrough = {
+const onAnyHost = {
   /** Those of the hook forward, for what passes between the bond and anything else. Default: none. */
   forward: chains,
 };
 
-/** The same on the server, which is also called by the tunnels. */
-export const letThroughOnServer = {
-  ...letThrough,
-  /** Those of the hook input, for the tunnels' ports. Default: none. */
-  input: chains,
-};
+/** The field `letThrough` of the Pi. */
+export const letThrough = z.strictObject(onAnyHost).prefault({});
+
+/** The same of a server, which the tunnels call too. */
+export const letThroughOnServer = z
+  .strictObject({
+    ...onAnyHost,
+    /** Those of the hook input, for the tunnels' ports. Default: none. */
+    input: chains,
+  })
+  .prefault({});

@@ -51,7 +51,7 @@ export type OvhLogin = Record<(typeof credentials)[number], string>;
 
 /** True for a path under which a login stands, however its name may be misspelt: its value is not to be shown. */
 export function isOvhSecret(path: string): boolean {
-  return /^server\.ovh\.(?!serviceName$|endpoint$)/.test(path);
+  return /^(server|backups\[\d+\])\.ovh\.(?!serviceName$|endpoint$)/.test(path);
 }
 
 /** The login that the config holds; undefined when it holds none. */
@@ -85,13 +85,16 @@ export function refuseLogin(
   return `server.ovh: there is no login to OVH's API. Set ${variables[0]!.join(", ")} in the environment, or applicationKey, applicationSecret and consumerKey in server.ovh as secrets; or take server.ovh out: nothing else needs it.`;
 }
 
-/** A login of one or two parts is none. */
-export function halfLogin({ ovh: given }: Raw): Mistake[] {
+/**
+ * A login of one or two parts is none.
+ * @param server the path of what `ovh` stands in
+ */
+export function halfLogin({ ovh: given }: Raw, server: string): Mistake[] {
   if (typeof given !== "object" || given === null) return [];
   const missing = credentials.filter((name) => (given as Raw)[name] === undefined);
   if (missing.length === credentials.length) return [];
   return missing.map((name) => ({
-    path: `server.ovh.${name}`,
+    path: `${server}.ovh.${name}`,
     value: undefined,
     reason: "a login to OVH's API has three parts",
     mend: "Give all three as secrets, or none, and set OVH_APPLICATION_KEY and so on in the environment.",

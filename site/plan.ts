@@ -1,4 +1,5 @@
 import { nthAddress, parseCidr } from "./address.ts";
+import { bondTo, networkOf } from "./backups.ts";
 import { type BondMode, type HashPolicy, planMode } from "./bondMode.ts";
 import { type Direct, planDirect } from "./bypass.ts";
 import { type MonthlyCost, monthlyCost } from "./cost.ts";
@@ -12,7 +13,7 @@ import { planWatch, probesPerSecond, type Watch } from "./watch.ts";
 
 /** One OpenVPN tunnel: a tap at each end, and the server's port that joins them. */
 export interface Tunnel {
-  /** Name of its files and unit, at both ends: the line's, or `LINE-2` for its second. */
+  /** Name of its files and unit, at both ends: the line's, or `LINE-2` for its second; `LINE-at-NAME` to a backup. */
   name: string;
   port: number;
   piTap: string;
@@ -34,8 +35,8 @@ export interface PlannedLine extends Line {
 
 /** One end of the bond. */
 export interface End {
-  /** What the end is called in names of resources and in messages. */
-  host: "pi" | "server";
+  /** What the end is called in names of resources and in messages: `pi`, `server`, or a backup's name. */
+  host: string;
   ssh: Ssh;
   /** Where SSH connects to unless `ssh.host` says otherwise. */
   address: string;
@@ -48,10 +49,22 @@ export interface End {
   letThrough: { forward: string[]; input: string[] };
 }
 
-/** All names and numbers of a site, derived from its config: pure, and the same at every run. */
+/**
+ * All names and numbers of a site with one of its servers, derived from its config: pure, and the same at every run.
+ * The site's own plan is the one with its main server, and holds the others.
+ */
 export interface Plan {
   site: string;
-  pi: End & { lan: string; interface: string };
+  /** What names on either host end in that belong to this server's bond: nothing for the main one, `-at-NAME` for a backup. */
+  at: string;
+  /** The same site with each of its backup servers, in the order of preference; none in a backup's own plan. */
+  backups: Plan[];
+  pi: End & {
+    lan: string;
+    interface: string;
+    /** Networks of its bonds to the site's other servers: a connection that began there may go on by this one. */
+    otherNetworks: string[];
+  };
   server: End;
   lines: PlannedLine[];
   /** Tunnels of all lines, in the order of enslavement. */
@@ -72,7 +85,7 @@ export interface Plan {
   vpn: Omit<Site["vpn"], "firstPort" | "keepalive" | "keys">;
   /** Routing table of the Pi's default route through the bond. */
   bondTable: number;
-  /** Mark of answers to what came in by the bond: they leave by it, too. */
+  /** Mark of connections that go by the bond: what belongs to them leaves by it, while it lives. */
   bondMark: number;
   forwards: Forward[];
   /** What leaves past the bond, and what does where it has no live slave. */
@@ -95,41 +108,92 @@ export interface Plan {
 /** Marks and tables of our own start here: far from what people and distributions number by hand. */
 const firstMark = 0xad01;
 const firstTable = 21001;
-const bondTable = 21000;
-const bondMark = 0xad00;
+const mainBond = { mark: 0xad00, table: 21000 };
+const firstBackup = { mark: 0xad20, table: 21020 };
+
+/** One of the site's servers, and what is its own of the bond to it. */
+interface Server {
+  host: string;
+  at: string;
+  given: Pick<Site["server"], "address" | "ssh" | "ovh" | "letThrough">;
+  bind: string | undefined;
+  network: string;
+  /** The bond's name on the Pi. */
+  bond: string;
+  mark: number;
+  table: number;
+}
 
 export function planSite(site: Site): Plan {
-  const lines = planLines(site);
+  const servers = serversOf(site);
+  const [main, ...backups] = servers.map((server) => planWith(server, servers, site));
+  const linesTo = [main!, ...backups].map(({ lines }) => lines);
+  return { ...main!, backups, watch: planWatch(site.watch, site.bond.mode, together(linesTo)) };
+}
+
+/** The site's servers, the main one first. */
+function serversOf({ server, backups, bond, vpn }: Site): Server[] {
+  const main = {
+    host: "server",
+    at: "",
+    given: server,
+    bind: vpn.bind,
+    network: bond.network,
+    bond: bond.interface,
+    ...mainBond,
+  };
+  const others = backups.map((backup, index) => ({
+    host: backup.name,
+    at: `-at-${backup.name}`,
+    given: backup,
+    bind: backup.bind,
+    network: String(networkOf(backup, index, parseCidr(bond.network)!)),
+    bond: bondTo(backup.name),
+    mark: firstBackup.mark + index,
+    table: firstBackup.table + index,
+  }));
+  return [main, ...others];
+}
+
+/** The plan of the site as if the server were its only one, but for what several need of one another. */
+function planWith(server: Server, servers: Server[], site: Site): Plan {
+  const lines = planLines(site, server);
   const { firstPort, keepalive, keys: _, ...vpn } = site.vpn;
-  const watch = planWatch(site.watch, site.bond.mode, lines);
+  const { ovh } = server.given;
+  const watched = planWatch(site.watch, site.bond.mode, lines) !== undefined;
   const tunnels = interleave(lines.map((line) => line.tunnelPlans));
-  const bondNetwork = parseCidr(site.bond.network)!;
+  const bondNetwork = parseCidr(server.network)!;
   const lan = parseCidr(site.pi.address)!;
   const serverBond = nthAddress(bondNetwork.network, 1);
   const piBond = nthAddress(bondNetwork.network, 2);
   return {
     site: site.name,
+    at: server.at,
+    backups: [],
     pi: {
       host: "pi",
       ssh: site.pi.ssh,
       address: lan.address,
       lan: lan.network,
       interface: site.pi.interface,
-      bond: site.bond.interface,
+      otherNetworks: servers
+        .filter((other) => other !== server)
+        .map(({ network }) => parseCidr(network)!.network),
+      bond: server.bond,
       bondAddress: piBond,
       peerAddress: serverBond,
       taps: tunnels.map((tunnel) => tunnel.piTap),
       letThrough: { ...site.pi.letThrough, input: [] },
     },
     server: {
-      host: "server",
-      ssh: site.server.ssh,
-      address: site.server.address,
+      host: server.host,
+      ssh: server.given.ssh,
+      address: server.given.address,
       bond: `bond-${site.name}`,
       bondAddress: serverBond,
       peerAddress: piBond,
       taps: tunnels.map((tunnel) => tunnel.serverTap),
-      letThrough: site.server.letThrough,
+      letThrough: server.given.letThrough,
     },
     lines,
     tunnels,
@@ -142,9 +206,9 @@ export function planSite(site: Site): Plan {
       ...planMtu(site),
     },
     keepalive,
-    vpn,
-    bondTable,
-    bondMark,
+    vpn: { ...vpn, bind: server.bind },
+    bondTable: server.table,
+    bondMark: server.mark,
     forwards: planForwards(site.forwards, lan.address),
     direct: planDirect(site.bypass, site.fallback, lines, lan),
     // Well above the system's own tables: 254 is main.
@@ -154,18 +218,32 @@ export function planSite(site: Site): Plan {
       site.bond.mode === "balance-rr"
         ? planShaping(site.qos, lines, {
             arpInterval: site.bond.arpInterval,
-            probesPerSecond: watch ? probesPerSecond : 0,
+            probesPerSecond: watched ? probesPerSecond : 0,
+            bonds: servers.length,
           })
         : undefined,
-    watch,
+    watch: undefined,
     confirmWithin: site.activation.confirmWithin,
-    ovh: site.server.ovh && { serviceName: site.server.ovh.serviceName, endpoint: site.server.ovh.endpoint },
+    ovh: ovh && { serviceName: ovh.serviceName, endpoint: ovh.endpoint },
     lan: site.lan && planLan(site.lan),
     cost: monthlyCost(site),
   };
 }
 
-function planLines(site: Site): PlannedLine[] {
+/** The site's plans with each of its servers, the main one first. */
+export function everyServer(plan: Plan): Plan[] {
+  return [plan, ...plan.backups];
+}
+
+/** Each line with its tunnels to all servers: it is out, or used, for all of them. */
+function together([lines = [], ...others]: PlannedLine[][]): PlannedLine[] {
+  return lines.map((line, index) => ({
+    ...line,
+    tunnelPlans: [line, ...others.map((those) => those[index]!)].flatMap((each) => each.tunnelPlans),
+  }));
+}
+
+function planLines(site: Site, server: Server): PlannedLine[] {
   let number = 0;
   const ports = countPorts(site.lines, site.vpn.firstPort);
   return site.lines.map((line, index) => ({
@@ -178,9 +256,9 @@ function planLines(site: Site): PlannedLine[] {
     tunnelPlans: Array.from({ length: line.tunnels }, (_, nth) => {
       const tap = `tap${number++}`;
       return {
-        name: nth === 0 ? line.name : `${line.name}-${nth + 1}`,
+        name: `${nth === 0 ? line.name : `${line.name}-${nth + 1}`}${server.at}`,
         port: ports[index]![nth]!,
-        piTap: tap,
+        piTap: server.at ? `${tap}-${server.host}` : tap,
         serverTap: `${tap}-${site.name}`,
       };
     }),

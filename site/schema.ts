@@ -1,9 +1,10 @@
 import { z } from "zod";
+import { backupsField } from "./backups.ts";
 import { bondModeFields } from "./bondMode.ts";
 import { bypassField, fallbackField } from "./bypass.ts";
 import { findContradictions } from "./contradictions.ts";
 import { costs, price } from "./cost.ts";
-import { address, cidr, hostKey, interfaceName, label, rate, whole } from "./fields.ts";
+import { address, cidr, interfaceName, label, rate, whole } from "./fields.ts";
 import { forwardsField } from "./forwards.ts";
 import { lan } from "./lan.ts";
 import { letThrough, letThroughOnServer } from "./letThrough.ts";
@@ -12,31 +13,9 @@ import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
 import { ovh } from "./ovh.ts";
 import { qos } from "./shaping.ts";
+import { ssh } from "./ssh.ts";
 import { innerMtuField, lineTunnelFields, tunnelFields } from "./tunnels.ts";
 import { watch } from "./watch.ts";
-
-const login = {
-  /** Address or name that SSH connects to. Default: the host's own address. */
-  host: z.string().min(1).optional(),
-  /** TCP port of its sshd. Default 22. */
-  port: whole(1, 65535, "a port").default(22),
-  /** Who logs in: root, or somebody whose sudo asks for no password. Default root. */
-  user: z
-    .string()
-    .regex(/^[a-z_][a-z0-9_.-]*$/i)
-    .default("root"),
-  /** File with the private key, `~` allowed. Default: the keys of the running ssh-agent. */
-  privateKeyFile: z.string().min(1).optional(),
-  /** The host's public key, `ssh-ed25519 AAAA…`: nothing else is ever accepted as this host. */
-  hostKey,
-};
-
-/** How the operator's machine reaches a host. */
-const ssh = z.strictObject({
-  ...login,
-  /** A host to go through on the way, as with `ssh -J`. */
-  jump: z.strictObject({ ...login, host: z.string().min(1) }).optional(),
-});
 
 const line = z.strictObject({
   /** The line's name in files, units and outputs, unique in the site. */
@@ -77,8 +56,10 @@ const schema = z.strictObject({
     /** What it costs a month, in costs.currency. */
     price: price.optional(),
     /** What of its own firewall gets an exception: see letThrough.ts. Default: nothing. */
-    letThrough: z.strictObject(letThroughOnServer).prefault({}),
+    letThrough: letThroughOnServer,
   }),
+  /** Servers that take over when those before them are dead, each with a bond of its own: see backups.ts. Default: none. */
+  backups: backupsField,
   pi: z.strictObject({
     /** The Pi's address with its LAN's prefix, such as 192.168.1.252/24. */
     address: cidr,
@@ -86,7 +67,7 @@ const schema = z.strictObject({
     interface: interfaceName.default("eth0"),
     ssh,
     /** What of its own firewall gets an exception: see letThrough.ts. Default: nothing. */
-    letThrough: z.strictObject(letThrough).prefault({}),
+    letThrough,
   }),
   /** One to eight lines. */
   lines: z.array(line).min(1, "must hold a line").max(8, "holds more lines than eight"),
@@ -139,7 +120,7 @@ const schema = z.strictObject({
 /** A site's config with every default filled in and rates in kbit/s. */
 export type Site = z.output<typeof schema>;
 export type Line = Site["lines"][number];
-export type Ssh = z.output<typeof ssh>;
+export type { Ssh } from "./ssh.ts";
 
 /**
  * Reads a site's config.

@@ -23,6 +23,8 @@ export interface Watchers {
   arpInterval: number;
   /** Probes of the loss watch a second on each line. */
   probesPerSecond: number;
+  /** Bonds over the lines, one a server: each has its own ARP probes on tunnels of its own. Default 1. */
+  bonds?: number;
 }
 
 /** Bytes of an ARP packet for IPv4 (RFC 826), and of an empty ICMP echo request. */
@@ -52,8 +54,9 @@ export const qos = z
  */
 export function tunnelRate(line: ShapedLine, direction: "up" | "down", watchers: Watchers): number {
   const { encapsulation, tunnels } = line;
+  const { bonds = 1 } = watchers;
   const bits = (ipBytes: number) => 8 * lineBytes(encapsulation, ipBytes);
-  const arp = (2 * 1000 * bits(arpBytes + around(line))) / watchers.arpInterval;
+  const arp = (bonds * 2 * 1000 * bits(arpBytes + around(line))) / watchers.arpInterval;
   const echo = watchers.probesPerSecond * bits(echoBytes);
   return (line[direction] * 1000 - echo) / tunnels - arp;
 }
@@ -116,8 +119,8 @@ export function planShaping(
 }
 
 /** The mistakes of lines' rates and latencies that show only beside other fields. */
-export function shapingContradictions(lines: Raw[], arpInterval: unknown): Mistake[] {
-  return [...latencies(lines), ...tooSlow(lines, arpInterval)];
+export function shapingContradictions(lines: Raw[], arpInterval: unknown, bonds: number): Mistake[] {
+  return [...latencies(lines), ...tooSlow(lines, arpInterval, bonds)];
 }
 
 function latencies(lines: Raw[]): Mistake[] {
@@ -131,7 +134,7 @@ function latencies(lines: Raw[]): Mistake[] {
 }
 
 /** A tunnel that its watchers fill by more than half is no use. */
-function tooSlow(lines: Raw[], arpInterval: unknown): Mistake[] {
+function tooSlow(lines: Raw[], arpInterval: unknown, bonds: number): Mistake[] {
   const interval = typeof arpInterval === "number" && arpInterval > 0 ? arpInterval : 100;
   return lines.flatMap((line, index) =>
     (["down", "up"] as const).flatMap((direction) => {
@@ -141,7 +144,7 @@ function tooSlow(lines: Raw[], arpInterval: unknown): Mistake[] {
       if (!rate || !(encapsulation in encapsulations) || typeof tunnels !== "number" || tunnels < 1)
         return [];
       const known = { down: rate, up: rate, encapsulation, tunnels };
-      const left = tunnelRate(known, direction, { arpInterval: interval, probesPerSecond: 0 });
+      const left = tunnelRate(known, direction, { arpInterval: interval, probesPerSecond: 0, bonds });
       const each = (rate * 1000) / tunnels;
       if (left >= each / 2) return [];
       const reason = `the ARP probes of ${tunnels === 1 ? "its tunnel" : `its ${tunnels} tunnels`} alone take ${((each - left) / 1000).toFixed(1)} kbit/s of each tunnel's share`;

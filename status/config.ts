@@ -57,7 +57,12 @@ export async function readStackSite(root: string, stack: string, file?: string):
 }
 
 /** OVH is not asked here, and its login, encrypted, is no text that the schema would take. */
-function withoutLogin(site: unknown): unknown {
-  const { ovh: _, ...server } = asRecord(asRecord(site).server);
-  return { ...asRecord(site), server };
+function withoutLogin(raw: unknown): unknown {
+  const site = asRecord(raw);
+  const without = (server: unknown) => {
+    const { ovh: _, ...rest } = asRecord(server);
+    return rest;
+  };
+  const backups = Array.isArray(site.backups) ? { backups: site.backups.map(without) } : {};
+  return { ...site, server: without(site.server), ...backups };
 }

@@ -2,9 +2,9 @@
 # Tells how the site does on this host, a `key=value` a line. It changes nothing.
 #
 # In its environment: SITE; BOND, our bond's name; PEER, the far end's address in it; TAPS, its slaves; INTERFACE, on the
-# Pi, the one on the LAN.
+# Pi, the one on the LAN; PROGRAM=no where what the site's program says is not wanted.
 set -u
-: "${SITE:?}" "${BOND:?}" "${PEER:?}" "${TAPS:?}" "${INTERFACE=}"
+: "${SITE:?}" "${BOND:?}" "${PEER:?}" "${TAPS:?}" "${INTERFACE=}" "${PROGRAM=yes}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -60,7 +60,7 @@ changes() {
 # Whatever takes its time goes on beside the others.
 ping -n -q -c 5 -i 0.2 -W 2 -I "$BOND" "$PEER" >"$work/ping" 2>/dev/null &
 [ -z "$INTERFACE" ] || perl -e "$routers" "$INTERFACE" "$(cat "/sys/class/net/$INTERFACE/ifindex")" >"$work/routers" 2>/dev/null &
-[ ! -x "$program" ] || "$program" status >"$work/program" 2>&1 &
+[ "$PROGRAM" = no ] || [ ! -x "$program" ] || "$program" status >"$work/program" 2>&1 &
 tell time "$(date +%s)"
 count
 sleep 1

@@ -1,14 +1,14 @@
-// npm run status [-- STACK] [--config-file FILE] [--once]: how a site does, read from both its hosts. In a terminal it
+// npm run status [-- STACK] [--config-file FILE] [--once]: how a site does, read from all its hosts. In a terminal it
 // goes on until Ctrl-C; elsewhere, or with --once, it tells once, and ends with 1 when there is something to warn about.
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { inspect } from "../host/inspect.ts";
+import { inspect, type Observation } from "../host/inspect.ts";
 import { ConfigError } from "../site/mistake.ts";
-import { type Plan, planSite } from "../site/plan.ts";
+import { everyServer, type Plan, planSite } from "../site/plan.ts";
 import { readStackSite, StatusError, selectedStack } from "./config.ts";
 import { renderReport } from "./render.ts";
-import { makeReport, type Report, statusEnvironment } from "./report.ts";
+import { makeReport, type Report, type Seen, statusEnvironment } from "./report.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
@@ -21,14 +21,20 @@ const rest = 1000;
 const screen = { clear: "\x1b[H\x1b[J", hide: "\x1b[?25l", show: "\x1b[?25h" };
 
 async function look(plan: Plan): Promise<Report> {
-  const [pi, server] = await Promise.all(
-    (["pi", "server"] as const).map((host) => {
-      const { address, ssh } = plan[host];
-      const wanted = host === "pi" && plan.lan?.dhcp ? offers + script : script;
-      return inspect({ host, address, ssh, script: wanted, environment: statusEnvironment(plan, host) });
-    }),
-  );
-  return makeReport(plan, pi!, server!);
+  const all = everyServer(plan).map(async (each): Promise<Seen> => {
+    const [pi, server] = await Promise.all([lookAt(each, "pi"), lookAt(each, "server")]);
+    return { pi, server };
+  });
+  const [main, ...others] = await Promise.all(all);
+  return makeReport(plan, main!, ...others);
+}
+
+/** One end of one server's bond. */
+function lookAt(plan: Plan, end: "pi" | "server"): Promise<Observation> {
+  const { host, address, ssh } = plan[end];
+  const environment = statusEnvironment(plan, end);
+  const wanted = end === "pi" && plan.at === "" && plan.lan?.dhcp ? offers + script : script;
+  return inspect({ host, address, ssh, script: wanted, environment });
 }
 
 async function watch(plan: Plan): Promise<never> {

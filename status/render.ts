@@ -1,12 +1,13 @@
 import type { EndReport, LineReport, Report, Traffic } from "./report.ts";
 
+const trafficHead = ["down", "up", "total down", "total up"];
+
 /**
  * The report as a page for a terminal.
  * @param now the moment that it is of
  */
 export function renderReport(report: Report, now: Date): string {
-  const { site, ends, outside, lines, bond, changes, warnings } = report;
-  const trafficHead = ["down", "up", "total down", "total up"];
+  const { site, ends, outside, lines, bond, changes, warnings, backups } = report;
   return [
     `Site ${site}, ${moment(now)} UTC`,
     "",
@@ -20,6 +21,7 @@ export function renderReport(report: Report, now: Date): string {
       ["all", "", "", ...trafficCells(bond)],
     ]),
     "",
+    ...backups.flatMap(backupPart),
     "Last changes of lines:",
     ...listed(
       changes.map(
@@ -32,6 +34,18 @@ export function renderReport(report: Report, now: Date): string {
     ...listed(warnings),
     "",
   ].join("\n");
+}
+
+/** A backup's bond: its two ends, and its lines' traffic, which is none of the first table. */
+function backupPart({ ends, lines }: Report["backups"][number]): string[] {
+  const server = ends[1]!.host;
+  return [
+    `Backup ${server}:`,
+    ...table([["", "slaves up", "ping across the bond", "generation"], ...ends.map(endRow)]),
+    "",
+    ...table([["line", "pi", server, ...trafficHead], ...lines.map(lineRow)]),
+    "",
+  ];
 }
 
 function moment(time: Date): string {

@@ -1,6 +1,6 @@
 import { warnOfOffers } from "../components/lan/offers.ts";
 import type { Observation } from "../host/inspect.ts";
-import type { End, Plan } from "../site/plan.ts";
+import { type End, everyServer, type Plan, type Tunnel } from "../site/plan.ts";
 
 /** A slave's change as the kernel told it. */
 export interface Change {
@@ -51,36 +51,66 @@ export interface Report {
   bond?: Traffic;
   changes: Change[];
   warnings: string[];
+  /** The same of each backup server's own bond, but for what is told of the whole: changes and warnings are above. */
+  backups: Pick<Report, "ends" | "lines">[];
+}
+
+/** What was seen of one server's bond: at the Pi's end, and at the server's. */
+export interface Seen {
+  pi: Observation;
+  server: Observation;
 }
 
 /** How many of the last changes are told. */
 const changesTold = 8;
 
-/** status/look.sh's environment for one host. */
-export function statusEnvironment(plan: Plan, host: "pi" | "server"): Record<string, string> {
-  const { bond, peerAddress, taps } = plan[host];
+/** status/look.sh's environment for one end: the site's own state is told with the main bond alone. */
+export function statusEnvironment(plan: Plan, end: "pi" | "server"): Record<string, string> {
+  const { bond, peerAddress, taps } = plan[end];
+  const again = end === "pi" && plan.at !== "";
   return {
     SITE: plan.site,
     BOND: bond,
     PEER: peerAddress,
     TAPS: taps.join(" "),
-    INTERFACE: host === "pi" ? plan.pi.interface : "",
+    INTERFACE: end === "pi" && !again ? plan.pi.interface : "",
+    ...(again ? { PROGRAM: "no" } : {}),
     LAN: plan.pi.interface,
     OWN: plan.pi.address,
   };
 }
 
-/** Makes one report of what both hosts told. */
-export function makeReport(plan: Plan, pi: Observation, server: Observation): Report {
-  const seen = { pi, server };
-  const up = { pi: slavesUpOf(pi), server: slavesUpOf(server) };
-  const samples = samplesOf(plan, seen);
-  const traffic = (tunnels: string[]) =>
-    samples && addTraffic(tunnels.flatMap((tunnel) => samples.get(tunnel) ?? []));
+/**
+ * Makes one report of what all hosts told.
+ * @param seen by the main bond, then by each backup's
+ */
+export function makeReport(plan: Plan, ...[main, ...others]: [Seen, ...Seen[]]): Report {
+  const { pi, server } = main;
+  const samples = samplesOf(plan, main);
+  const servers = [server, ...others.map((each) => each.server)];
   return {
     site: plan.site,
-    ends: [pi, server].map((each) => endReport(plan[each.host], each, up[each.host])),
-    outside: outsideOf(plan, pi, server),
+    ...bondReport(plan, main),
+    outside: outsideOf(plan, pi, servers),
+    bond: trafficOf(samples, plan.tunnels),
+    changes: everyServer(plan)
+      .flatMap((each, index) => {
+        const of = [main, ...others][index];
+        return of ? [...changesOf(each, of.pi, "pi"), ...changesOf(each, of.server, "server")] : [];
+      })
+      .sort((a, b) => a.time - b.time)
+      .slice(-changesTold),
+    warnings: [...[pi, ...servers].flatMap((each) => warningsOf(plan, each)), ...parted(pi, servers)],
+    backups: others.map((each, index) => bondReport(plan.backups[index]!, each)),
+  };
+}
+
+/** One server's bond: its ends, and its lines. */
+function bondReport(plan: Plan, seen: Seen): Pick<Report, "ends" | "lines"> {
+  const up = { pi: slavesUpOf(seen.pi), server: slavesUpOf(seen.server) };
+  const samples = samplesOf(plan, seen);
+  return {
+    ends: (["pi", "server"] as const).map((end) => endReport(plan[end], seen[end], up[end])),
     lines: plan.lines.map(({ name, tunnelPlans }) => ({
       name,
       tunnels: tunnelPlans.length,
@@ -88,15 +118,13 @@ export function makeReport(plan: Plan, pi: Observation, server: Observation): Re
         pi: up.pi && tunnelPlans.filter(({ piTap }) => up.pi!.has(piTap)).length,
         server: up.server && tunnelPlans.filter(({ serverTap }) => up.server!.has(serverTap)).length,
       },
-      traffic: traffic(tunnelPlans.map((tunnel) => tunnel.name)),
+      traffic: trafficOf(samples, tunnelPlans),
     })),
-    bond: traffic(plan.tunnels.map(({ name }) => name)),
-    changes: [pi, server]
-      .flatMap((each) => changesOf(plan, each))
-      .sort((a, b) => a.time - b.time)
-      .slice(-changesTold),
-    warnings: [...[pi, server].flatMap((each) => warningsOf(plan, each)), ...parted(pi, server)],
   };
+}
+
+function trafficOf(samples: Map<string, Traffic> | undefined, tunnels: Tunnel[]): Traffic | undefined {
+  return samples && addTraffic(tunnels.flatMap(({ name }) => samples.get(name) ?? []));
 }
 
 function all({ facts }: Observation, key: string): string[] {
@@ -129,19 +157,22 @@ function endReport({ host, taps }: End, seen: Observation, up: Set<string> | und
   };
 }
 
-/** The Pi says whether the LAN goes through the bond, the server under which address it then appears. */
-function outsideOf(plan: Plan, pi: Observation, server: Observation): string {
+/** The Pi says by which bond the LAN goes, that bond's server under which address it then appears. */
+function outsideOf(plan: Plan, pi: Observation, servers: Observation[]): string {
   const [device] = (all(pi, "leaves")[0] ?? "").split(" ");
-  const [, address] = (all(server, "leaves")[0] ?? "").split(" ");
-  if (device && device !== plan.pi.bond) return `the LAN leaves by ${device}, past the bond`;
-  const under = address ? `under ${address}` : `under ${plan.server.address}, says the config`;
-  return device
-    ? `the LAN leaves through ${device}, and is seen ${under}`
-    : `through the bond the LAN is seen ${under}`;
+  const plans = everyServer(plan);
+  const index = device ? plans.findIndex((each) => each.pi.bond === device) : 0;
+  if (index < 0) return `the LAN leaves by ${device}, past the bond`;
+  const seen = servers[index];
+  const [, address] = (seen ? (all(seen, "leaves")[0] ?? "") : "").split(" ");
+  const under = address ? `under ${address}` : `under ${plans[index]!.server.address}, says the config`;
+  if (!device) return `through the bond the LAN is seen ${under}`;
+  const instead = index > 0 ? `, in place of ${plan.pi.bond}` : "";
+  return `the LAN leaves through ${device}${instead}, and is seen ${under}`;
 }
 
 /** Each tunnel's traffic by the Pi's counters; by the server's, which are the other way round, where the Pi is silent. */
-function samplesOf(plan: Plan, seen: Record<"pi" | "server", Observation>): Map<string, Traffic> | undefined {
+function samplesOf(plan: Plan, seen: Seen): Map<string, Traffic> | undefined {
   for (const host of ["pi", "server"] as const) {
     const lines = all(seen[host], "sample").map((text) => text.split(" "));
     if (lines.length === 0) continue;
@@ -167,10 +198,10 @@ function addTraffic(parts: Traffic[]): Traffic {
   return { down: sum("down"), up: sum("up"), totalDown: sum("totalDown"), totalUp: sum("totalUp") };
 }
 
-function changesOf(plan: Plan, seen: Observation): Change[] {
+function changesOf(plan: Plan, seen: Observation, end: "pi" | "server"): Change[] {
   return all(seen, "change").flatMap((text) => {
     const [time, tap, state] = text.split(" ");
-    const tunnel = plan.tunnels.find(({ piTap, serverTap }) => tap === piTap || tap === serverTap);
+    const tunnel = plan.tunnels.find(({ piTap, serverTap }) => tap === (end === "pi" ? piTap : serverTap));
     if (!tunnel) return [];
     return [{ host: seen.host, time: Number(time), tunnel: tunnel.name, up: state === "up" }];
   });
@@ -205,8 +236,10 @@ function labelled(text: string | undefined, tell: (text: string) => string): str
   return text === undefined ? [] : [tell(text)];
 }
 
-function parted(pi: Observation, server: Observation): string[] {
-  const [one, other] = [pi, server].map((each) => said(each, "current generation"));
-  if (one === undefined || other === undefined || one === other) return [];
+function parted(pi: Observation, servers: Observation[]): string[] {
+  const one = said(pi, "current generation");
+  const others = servers.map((each) => said(each, "current generation"));
+  const other = others.find((each) => each !== undefined && each !== one);
+  if (one === undefined || other === undefined) return [];
   return [`the hosts run different generations, ${one} and ${other}; npx pulumi up mends it`];
 }

@@ -4,7 +4,7 @@ import type { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
 import { renderPeer, renderTunnel } from "./openvpn.ts";
 
-/** One ADSL line: its key pairs at both ends, and its tunnels through its own box. */
+/** One ADSL line to one server: its key pairs at both ends, and its tunnels through its own box. */
 export class AdslLine extends pulumi.ComponentResource {
   constructor(
     line: PlannedLine,
@@ -12,7 +12,7 @@ export class AdslLine extends pulumi.ComponentResource {
     ends: { pi: Machine; server: Machine },
     options?: pulumi.ComponentResourceOptions,
   ) {
-    super("adsl-bonding:components:AdslLine", line.name, {}, options);
+    super("adsl-bonding:components:AdslLine", `${line.name}${plan.at}`, {}, options);
     const names = namesOf(plan);
     const fingerprints = {
       pi: ends.pi.makeKey(this, line.key),

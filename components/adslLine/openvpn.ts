@@ -81,20 +81,23 @@ ${fingerprint}
 `;
 }
 
-/** The unit of all tunnels of a site; Debian's own openvpn-client@ doesn't restart what dies. */
-export function renderTunnelTemplate(names: Names): string {
+/**
+ * The unit of all tunnels of a site; Debian's own openvpn-client@ doesn't restart what dies.
+ * @param bonds all bonds that end on the machine
+ */
+export function renderTunnelTemplate(names: Names, bonds: Pick<Names, "bondUnit" | "bondScript">[]): string {
+  const units = bonds.map(({ bondUnit }) => bondUnit.name).join(" ");
   return `[Unit]
 Description=adsl-bonding: tunnel %i
-After=network-online.target ${names.bondUnit.name} ${names.routesUnit.name} ${names.gatewaysUnit.name} ${names.firewallUnit.name}
+After=network-online.target ${units} ${names.routesUnit.name} ${names.gatewaysUnit.name} ${names.firewallUnit.name}
 Wants=network-online.target
 # With its routes gone for a moment a tunnel would leave by another line's box: it stops before they do.
-Requires=${names.bondUnit.name} ${names.routesUnit.name}
-PartOf=${names.bondUnit.name} ${names.routesUnit.name}
+Requires=${units} ${names.routesUnit.name}
+PartOf=${units} ${names.routesUnit.name}
 StartLimitIntervalSec=0
 
 [Service]
-ExecStartPre=${names.bondScript} slave_of ${names.tunnel("%i")}
-ExecStart=/usr/sbin/openvpn --suppress-timestamps --config ${names.tunnel("%i")}
+${bonds.map(({ bondScript }) => `ExecStartPre=${bondScript} slave_of ${names.tunnel("%i")}\n`).join("")}ExecStart=/usr/sbin/openvpn --suppress-timestamps --config ${names.tunnel("%i")}
 Restart=always
 RestartSec=2
 RuntimeDirectory=${names.tunnelRuntime("%i")}

@@ -10,7 +10,7 @@ import { bondMode } from "./mode.ts";
  */
 export function renderBondScript(
   end: End,
-  { bond, vpn }: Pick<Plan, "bond" | "vpn">,
+  { at, bond, vpn }: Pick<Plan, "at" | "bond" | "vpn">,
   host: string,
   names: Names,
 ): string {
@@ -19,7 +19,7 @@ export function renderBondScript(
   const unset = [name, ...taps].map((device) => `ip link del ${device} 2>/dev/null || true`);
   return renderStateScript({
     about: `The bond ${name} of this ${host} and its ${taps.length} taps, one a tunnel: ${does}.`,
-    kept: names.picture("bond"),
+    kept: names.picture(`bond${at}`),
     functions: `# What the kernel must not do on an interface of ours. Nothing of IPv6 is wanted inside; a host may know none at all.
 harden() {
   sysctl -q -w "net.ipv4.conf.$1.send_redirects=0" "net.ipv4.conf.$1.accept_redirects=0"
@@ -38,7 +38,11 @@ slave() {
   ip link set "$1" master ${name}
 }
 
-slave_of() { slave "$(sed -n 's/^dev //p' "$1")"; }
+# The same by a tunnel's config, which may be another bond's.
+slave_of() {
+  tap=$(sed -n 's/^dev //p' "$1")
+  case $tap in ${taps.join(" | ")}) slave "$tap" ;; esac
+}
 `,
     set: [
       "modprobe tun",
@@ -86,13 +90,19 @@ function afterwards(mode: Plan["bond"]["mode"], { bond, taps }: End): string[] {
   }
 }
 
+/** The shell's words that print how many slaves of a bond are up. */
+export function countSlaves(bond: string): string {
+  return `awk '/^Slave Interface/ { slave = 1 } slave && /^MII Status: up/ { n++; slave = 0 } END { print n + 0 }' \\
+  /proc/net/bonding/${bond} 2>/dev/null || echo 0`;
+}
+
 /**
  * The script that says whether the site works at one end: `check count` prints how many slaves are up, `check
  * working` the units of the tunnels that carry, and `check N` (or `all`) fails, with a sentence, while fewer slaves are
  * up or while the far end can't be reached.
  * @param extra further lines of it: they may call `fail`, and set $way, how the site's traffic leaves
  */
-export function renderCheck(end: End, plan: Pick<Plan, "site" | "tunnels">, extra: string): string {
+export function renderCheck(end: End, plan: Pick<Plan, "site" | "at" | "tunnels">, extra: string): string {
   const { host, bond: name, peerAddress, taps } = end;
   const { tunnelUnit } = namesOf(plan);
   const carried = plan.tunnels.map(

@@ -31,7 +31,7 @@ export async function lookUpServer(plan: Plan, login: OvhLogin | undefined): Pro
   if (!plan.ovh) return undefined;
   const { serviceName, endpoint } = plan.ovh;
   const { default: ovh } = await import("@ovhcloud/pulumi-ovh");
-  const provider = new ovh.Provider("ovh", {
+  const provider = new ovh.Provider(`ovh${plan.at}`, {
     endpoint,
     applicationKey: login && pulumi.secret(login.applicationKey),
     applicationSecret: login && pulumi.secret(login.applicationSecret),

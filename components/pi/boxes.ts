@@ -1,5 +1,5 @@
 import { byDhcp } from "../../site/lineInterface.ts";
-import type { Plan, PlannedLine } from "../../site/plan.ts";
+import { everyServer, type Plan, type PlannedLine } from "../../site/plan.ts";
 import type { FirewallRules } from "../firewall.ts";
 
 /** The set that holds the hardware address of a line's box, which the gateways script keeps. */
@@ -17,9 +17,13 @@ export function directCounter(line: string): string {
  * route main has to the caller: a box is known by its hardware address. And whatever leaves by a box has an address of the
  * Pi's there: the box answers to nobody else, where it is not on the LAN itself.
  */
-export function piBoxes({ lines, pi, server, bond, direct, shaping }: Plan): Required<FirewallRules> {
+export function piBoxes(plan: Plan): Required<FirewallRules> {
+  const { lines, pi, bond, direct, shaping } = plan;
+  const servers = everyServer(plan).map(({ server }) => server.address);
+  const others = servers.length === 1 ? servers[0] : `{ ${servers.join(", ")} }`;
+  const own = [pi.lan, bond.network, ...pi.otherNetworks].join(", ");
   const marks = `{ ${lines.map(({ mark }) => mark).join(", ")} }`;
-  const towards = (line: PlannedLine) => `${boxIs(line, pi.interface)} ip daddr != ${server.address}`;
+  const towards = (line: PlannedLine) => `${boxIs(line, pi.interface)} ip daddr != ${others}`;
   const counted = direct.bypass.length > 0 && shaping?.framing !== undefined;
   return {
     objects: [
@@ -47,8 +51,8 @@ export function piBoxes({ lines, pi, server, bond, direct, shaping }: Plan): Req
       {
         name: "boxes",
         hook: "nat hook postrouting priority srcnat; policy accept",
-        // The server's own address stays out of it: whoever deploys from the LAN keeps his connection while this is loaded.
-        rules: lines.map((line) => `ip saddr { ${pi.lan}, ${bond.network} } ${towards(line)} masquerade`),
+        // The servers' own addresses stay out of it: whoever deploys from the LAN keeps his connection while this is loaded.
+        rules: lines.map((line) => `ip saddr { ${own} } ${towards(line)} masquerade`),
       },
       ...(counted
         ? [

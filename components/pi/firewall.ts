@@ -1,31 +1,35 @@
-import type { Plan } from "../../site/plan.ts";
+import { everyServer, type Plan } from "../../site/plan.ts";
 import { clampSegments, type FirewallRules } from "../firewall.ts";
 import { piForwards } from "../forwards.ts";
 import { piBoxes } from "./boxes.ts";
 import { piBypass } from "./bypass.ts";
+import { connectionChains, deadBonds } from "./connections.ts";
 
 /** The Pi's rules: tunnel packets that lost their mark would travel by another's box, so they are dropped. */
 export function piFirewall(plan: Plan): FirewallRules {
-  const { lines, pi, server, bond } = plan;
+  const all = everyServer(plan);
   const boxes = piBoxes(plan);
   return {
-    objects: boxes.objects,
+    objects: [...(all.length > 1 ? [`set ${deadBonds} { type mark; }`] : []), ...boxes.objects],
     chains: [
       {
         name: "tunnels",
         hook: "filter hook output priority filter; policy accept",
-        rules: lines.flatMap(({ tunnelPlans, mark, protocol }) =>
-          tunnelPlans.map(
-            ({ port }) =>
-              `ip daddr ${server.address} ${protocol} dport ${port} meta mark != ${mark} counter drop`,
+        rules: all.flatMap(({ lines, server }) =>
+          lines.flatMap(({ tunnelPlans, mark, protocol }) =>
+            tunnelPlans.map(
+              ({ port }) =>
+                `ip daddr ${server.address} ${protocol} dport ${port} meta mark != ${mark} counter drop`,
+            ),
           ),
         ),
       },
       {
         name: "forward",
         hook: "filter hook forward priority mangle; policy accept",
-        rules: [clampSegments(pi.bond, bond.segment)],
+        rules: all.map(({ pi, bond }) => clampSegments(pi.bond, bond.segment)),
       },
+      ...connectionChains(plan),
       ...piForwards(plan),
       ...boxes.chains,
       ...piBypass(plan),

@@ -1,6 +1,6 @@
 import type * as pulumi from "@pulumi/pulumi";
 import type { Plan } from "../../site/plan.ts";
-import { renderCheck } from "../bond/script.ts";
+import { countSlaves, renderCheck } from "../bond/script.ts";
 import { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
 import { piFirewall } from "./firewall.ts";
@@ -20,7 +20,7 @@ export class Pi extends Machine {
       check: renderCheck(
         pi,
         plan,
-        `ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
+        `${backupsWork(plan)}ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
 way="and traffic leaves through ${pi.bond}"`,
       ),
       sysctl: piSysctl(plan),
@@ -36,6 +36,17 @@ way="and traffic leaves through ${pi.bond}"`,
       ],
     });
   }
+}
+
+/** The check's lines about the bonds to backup servers. */
+function backupsWork({ backups }: Plan): string {
+  if (backups.length === 0) return "";
+  return `backup() { # backup BOND FAR-END: it has the same lines, and so as many of them must work
+  up_there=$(${countSlaves("$1")})
+  [ "$up_there" -ge "$needed" ] || fail "$up_there slaves of $1 are up; $needed are needed"
+  ping -n -q -c 2 -i 0.3 -W 2 -I "$1" "$2" >/dev/null || fail "the far end $2 does not answer through $1"
+}
+${backups.map((each) => `backup ${each.pi.bond} ${each.pi.peerAddress}\n`).join("")}`;
 }
 
 function piSysctl({ pi, lines }: Plan): Record<string, string | number> {

@@ -1,4 +1,4 @@
-import type { Plan } from "../../site/plan.ts";
+import { everyServer, type Plan } from "../../site/plan.ts";
 import type { Routes } from "../routes.ts";
 
 /** In which order the Pi asks our rules, all ahead of the system's own for main (32766). */
@@ -21,40 +21,50 @@ const nowhereTable = 21010;
 
 /**
  * The Pi's rules and tables. In this order: a tunnel's own packets leave by its box or not at all; the
- * server's own address is reached outside the bond; answers to what came in by the bond leave by it; whatever main knows better than a default route stays as
- * it is; what is to leave past the bond does; the rest goes through the bond. The network manager's default route in main is
- * never touched: it is the way out when the bond has no live slave, unless the site names another or wants none.
+ * servers' own addresses are reached outside the bonds; what belongs to a connection of a bond leaves by that; whatever
+ * main knows better than a default route stays as it is; what is to leave past the bonds does; the rest goes through the
+ * first bond that has a live slave. The network manager's default route in main is never touched: it is the way out when
+ * none has, unless the site names another or wants none.
  */
-export function piRoutes({ lines, server, pi, bondTable, bondMark, forwards, direct }: Plan): Routes {
+export function piRoutes(plan: Plan): Routes {
+  const { lines, pi, forwards, direct } = plan;
   const { ways, fallback } = direct;
   const last = fallback === "nowhere" ? nowhereTable : fallback === "main" ? undefined : fallback.table;
+  const all = everyServer(plan);
   const lan = lanFirst(lines, pi);
   return {
     rules: [
       ...lines.map(({ mark, table }) => ({ pref: preference.tunnels, selector: `fwmark ${mark}`, table })),
       ...lan.rules,
-      { pref: preference.server, selector: `to ${server.address}`, table: "main" },
-      // Where main has no default route, as in a set-up that leaves it to the bond: by the first line's box.
-      { pref: preference.server + 1, selector: `to ${server.address}`, table: lines[0]!.table },
-      ...(forwards.length > 0
-        ? [{ pref: preference.answers, selector: `fwmark ${bondMark}`, table: bondTable }]
-        : []),
+      ...all.flatMap(({ server }, index) => {
+        const first = { pref: preference.server + 2 * index, selector: `to ${server.address}` };
+        // Where main has no default route, as in a set-up that leaves it to the bond: by the first line's box.
+        return [
+          { ...first, table: "main" as const },
+          { ...first, pref: first.pref + 1, table: lines[0]!.table },
+        ];
+      }),
+      ...(forwards.length > 0 || all.length > 1 ? all : []).map(({ bondMark, bondTable }) => ({
+        pref: preference.answers,
+        selector: `fwmark ${bondMark}`,
+        table: bondTable,
+      })),
       { pref: preference.specific, table: "main", options: "suppress_prefixlength 0" },
       ...ways.map(({ mark, table }) => ({ pref: preference.bypass, selector: `fwmark ${mark}`, table })),
-      { pref: preference.bond, table: bondTable },
+      ...all.map(({ bondTable }, index) => ({ pref: preference.bond + index, table: bondTable })),
       ...(last ? [{ pref: preference.fallback, table: last }] : []),
     ],
     routes: [
       "# A line's packets leave by its box, whose route gateways.service sets and keeps, or not at all.",
       ...lines.map(({ table }) => `unreachable default metric 4096 table ${table}`),
       ...lan.routes,
-      `default via ${pi.peerAddress} dev ${pi.bond} table ${bondTable}`,
+      ...all.map((each) => `default via ${each.pi.peerAddress} dev ${each.pi.bond} table ${each.bondTable}`),
       ...(last === nowhereTable ? [`unreachable default metric 4096 table ${nowhereTable}`] : []),
     ],
     tables: [
       ...lines.map(({ table }) => table),
       ...lan.tables,
-      bondTable,
+      ...all.map(({ bondTable }) => bondTable),
       ...ways.map(({ table }) => table),
       ...(last === nowhereTable ? [nowhereTable] : []),
     ],

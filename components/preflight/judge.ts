@@ -1,4 +1,5 @@
-import type { Plan } from "../../site/plan.ts";
+import { everyServer, type Plan } from "../../site/plan.ts";
+import { namesOf } from "../names.ts";
 import { shaperModules } from "../shaper/script.ts";
 
 /** The facts of a host that decide whether it can serve, by the keys of look.sh. */
@@ -11,17 +12,21 @@ const oldestOpenvpn = "2.6";
 /** What a fresh installation of all packages takes, with room to spare. */
 const neededMegabytes = 100;
 
-/** All that is wrong with one host, a sentence each; empty when it can serve. */
-export function judge(host: string, bond: string, facts: Facts): string[] {
+/**
+ * All that is wrong with one host, a sentence each; empty when it can serve.
+ * @param bonds the names of ours there
+ */
+export function judge(host: string, bonds: string[], facts: Facts): string[] {
   const all = (key: string) => facts.get(key) ?? [];
   const one = (key: string) => all(key)[0] ?? "";
+  const ufw = bonds.flatMap((bond) => [`ufw route allow in on ${bond}`, `ufw route allow out on ${bond}`]);
   const problems = [
     ...all("lacks").map((what) => `it lacks ${what}`),
     ...all("foreign"),
     ...all("line").map((what) => `line ${what}`),
     ...all("blocks").map(
       (chain) =>
-        `its firewall's chain ${chain} drops what is forwarded, and no rule in a table of our own can override that. Either write \`${host}.letThrough: { forward: [${chain}] }\`, and two rules that let ${bond} through are put there, and taken away again by destroy; or let it through by your firewall's own means (ufw: ufw route allow in on ${bond}, ufw route allow out on ${bond}; Docker: in the chain DOCKER-USER)`,
+        `its firewall's chain ${chain} drops what is forwarded, and no rule in a table of our own can override that. Either write \`letThrough: { forward: [${chain}] }\` under ${host} in the config, and rules that let ${bonds.join(", ")} through are put there, and taken away again by destroy; or let it through by your firewall's own means (ufw: ${ufw.join(", ")}; Docker: in the chain DOCKER-USER)`,
     ),
   ];
   if (olderThan(one("kernel"), oldestKernel)) {
@@ -42,11 +47,11 @@ export function judge(host: string, bond: string, facts: Facts): string[] {
  * Why lines that were tried may have got no answer: chains of the server's that drop what none of their rules
  * takes. Which of these take the tunnels can't be seen from outside.
  */
-export function suspect(firstPort: string, server: Facts, pi: Facts): string[] {
+export function suspect(host: string, firstPort: number, server: Facts, pi: Facts): string[] {
   if (!pi.get("line")?.some((line) => line.includes("gets no answer"))) return [];
   return (server.get("closed") ?? []).map(
     (chain) =>
-      `server: its firewall's chain ${chain} drops what none of its rules takes, and may be why: write \`server.letThrough: { input: [${chain}] }\`, or let the tunnels' ports from ${firstPort} on in by your firewall's own means`,
+      `${host}: its firewall's chain ${chain} drops what none of its rules takes, and may be why: write \`letThrough: { input: [${chain}] }\` under ${host} in the config, or let the tunnels' ports from ${firstPort} on in by your firewall's own means`,
   );
 }
 
@@ -62,20 +67,29 @@ export function doubt(host: string, pinned: string, facts: Facts): string[] {
   ];
 }
 
-/** look.sh's environment for one host. */
-export function lookEnvironment(plan: Plan, host: "pi" | "server", probe: boolean): Record<string, string> {
-  const probed = plan.lines.find(({ protocol }) => protocol === "udp") ?? plan.lines[0]!;
+/**
+ * look.sh's environment for one end.
+ * @param probed the plans of the servers that the Pi's UDP probe is to go to
+ */
+export function lookEnvironment(
+  plan: Plan,
+  end: "pi" | "server",
+  probe: boolean,
+  probed: Plan[] = [],
+): Record<string, string> {
+  const first = plan.lines.find(({ protocol }) => protocol === "udp") ?? plan.lines[0]!;
+  const bonds = end === "pi" ? everyServer(plan) : [plan];
   return {
     SITE: plan.site,
-    ROLE: host,
-    BOND: plan[host].bond,
-    PORT: String(probed.tunnelPlans[0]!.port),
-    SERVER: plan.server.address,
+    ROLE: end,
+    BONDS: bonds.map((each) => `${each[end].bond},${namesOf(each).bondUnit.name}`).join(" "),
+    PORT: String(first.tunnelPlans[0]!.port),
+    SERVERS: probed.map(({ server }) => server.address).join(" "),
     BIND: plan.vpn.bind ?? "",
     LINES: plan.lines
       .map((line) => [line.name, line.gateway, line.interface, line.protocol].join())
       .join(" "),
-    LET: [...plan[host].letThrough.forward, ...plan[host].letThrough.input]
+    LET: [...plan[end].letThrough.forward, ...plan[end].letThrough.input]
       .map((chain) => chain.replaceAll(" ", ","))
       .join(" "),
     MODULES: ["bonding", "tun", "nf_tables", ...shaperModules(plan)].join(" "),

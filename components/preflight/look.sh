@@ -3,12 +3,13 @@
 # nothing that lasts: the UDP probe's listener on the server ends by itself after 20 s, the probe's rule and
 # table on the Pi are gone when this ends.
 #
-# In its environment: SITE; ROLE (server or pi); BOND, our bond's name; PORT, the first UDP port; SERVER, its
-# address; BIND, that on which its tunnels listen, empty for all; MODULES of the kernel that are needed; LINES, on the Pi,
-# `name,gateway,interface,protocol` of each, a gateway `dhcp` being what DHCP gave the interface; LET, chains of others'
-# firewalls that get rules of ours, `family,table,chain`; PROBE=yes where UDP is to be tried.
+# In its environment: SITE; ROLE (server or pi); BONDS, each of ours here, `name,unit`; PORT, the first UDP port; SERVERS,
+# on the Pi, the addresses that UDP is to be tried to; BIND, that on which a server's tunnels listen, empty for all; MODULES
+# of the kernel that are needed; LINES, on the Pi, `name,gateway,interface,protocol` of each, a gateway `dhcp` being what
+# DHCP gave the interface; LET, chains of others' firewalls that get rules of ours, `family,table,chain`; PROBE=yes where
+# UDP is to be tried.
 set -u
-: "${SITE:?}" "${ROLE:?}" "${BOND:?}" "${PORT:?}" "${SERVER:?}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
+: "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORT:?}" "${SERVERS=}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 state=/var/lib/adsl-bonding/$SITE
 
@@ -37,20 +38,28 @@ tell aes "$(grep -m 1 -qwE '(flags|Features).*aes' /proc/cpuinfo && echo yes || 
 tell free_mb "$(df -Pm /var | awk 'NR == 2 { print $4 }')"
 
 # A bond that the module made by itself has no slave; one with slaves that we did not make is somebody's.
-if [ -e "/sys/class/net/$BOND" ] && ! systemctl -q is-active "adsl-$SITE-bond.service"; then
-  if [ ! -e "/sys/class/net/$BOND/bonding" ]; then
-    tell foreign "$BOND is there already, and is no bond"
-  elif [ -n "$(cat "/sys/class/net/$BOND/bonding/slaves")" ] || ip -4 -o addr show dev "$BOND" | grep -q inet; then
-    tell foreign "$BOND is a bond in use by somebody else"
+for bond in $BONDS; do
+  unit=${bond#*,} bond=${bond%,*}
+  if [ -e "/sys/class/net/$bond" ] && ! systemctl -q is-active "$unit"; then
+    if [ ! -e "/sys/class/net/$bond/bonding" ]; then
+      tell foreign "$bond is there already, and is no bond"
+    elif [ -n "$(cat "/sys/class/net/$bond/bonding/slaves")" ] || ip -4 -o addr show dev "$bond" | grep -q inet; then
+      tell foreign "$bond is a bond in use by somebody else"
+    fi
   fi
-fi
+done
 
 if [ -x "$program" ] && [ -d "$state" ]; then
   tell installation "$(cat "$state/installation" 2>/dev/null)"
   tell drift "$("$program" drift | tail -n 1)"
 fi
 
-# Somebody else's chain that drops what is forwarded, and knows nothing of our bond: no accept of ours overrides it.
+# Whether a ruleset speaks of all our bonds.
+knows_bonds() {
+  for bond in $BONDS; do case $1 in *"${bond%,*}"*) ;; *) return 1 ;; esac; done
+}
+
+# Somebody else's chain that drops what is forwarded, and knows nothing of a bond of ours: no accept of ours overrides it.
 if command -v nft >/dev/null; then
   nft list chains 2>/dev/null | awk '
     $1 == "table" { table = $2 " " $3 }
@@ -61,7 +70,7 @@ if command -v nft >/dev/null; then
         [ "$policy" != drop ] || tell closed "$family $table $chain"
         continue
       fi
-      ! nft list table "$family" "$table" | grep -q "\"$BOND\"" || continue
+      ! knows_bonds "$(nft list table "$family" "$table")" || continue
       case " $LET " in *" $family,$table,$chain "*) continue ;; esac
       if [ "$policy" = drop ] || nft -s list chain "$family" "$table" "$chain" | grep -qE '^[[:space:]]*(counter )?(drop|reject.*)$'; then
         tell blocks "$family $table $chain"
@@ -71,7 +80,7 @@ elif command -v iptables >/dev/null; then
   # Its firewall may have come without nft, as ufw does; its chains are called so in nft's words.
   case " $LET " in
     *" ip,filter,FORWARD "*) ;;
-    *) ! iptables -S FORWARD | grep -qx -- '-P FORWARD DROP' || iptables -S | grep -q -- "$BOND" || tell blocks "ip filter FORWARD" ;;
+    *) ! iptables -S FORWARD | grep -qx -- '-P FORWARD DROP' || knows_bonds "$(iptables -S)" || tell blocks "ip filter FORWARD" ;;
   esac
   ! iptables -S INPUT | grep -qx -- '-P INPUT DROP' || tell closed "ip filter INPUT"
 fi
@@ -151,8 +160,10 @@ EOF
     # Without the box's route the probe must fail, not leave by another box.
     ip route append unreachable default metric 4096 table "$table"
     ip rule add "$@" || tell line "$name: no routing rule can be made to try it"
-    perl -MIO::Socket::INET -e "$ask_udp" "$SERVER" "$PORT" "$from" ||
-      tell line "$name: UDP to $SERVER port $PORT through the box $gateway gets no answer"
+    for server in $SERVERS; do
+      perl -MIO::Socket::INET -e "$ask_udp" "$server" "$PORT" "$from" ||
+        tell line "$name: UDP to $server port $PORT through the box $gateway gets no answer"
+    done
     ip rule del "$@" 2>/dev/null
     ip route flush table "$table" 2>/dev/null
   done

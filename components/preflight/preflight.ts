@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
-import type { Plan } from "../../site/plan.ts";
+import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
 import { adviseCiphers, doubt, judge, lookEnvironment, suspect } from "./judge.ts";
 
@@ -17,30 +17,46 @@ export interface Found {
 }
 
 /**
- * Looks at both hosts before anything is declared, at preview and at up. What makes a host unfit is one
+ * Looks at all hosts before anything is declared, at preview and at up. What makes a host unfit is one
  * error that lists all of it. A host that can't be reached fails an up here, before anything is touched;
  * a preview goes on, and says so.
+ * @returns what was found on each host, by its name
  */
-export async function inspectHosts(plan: Plan): Promise<{ pi: Found; server: Found }> {
-  // The server first: it listens for the Pi's UDP probe, where no tunnels stand yet that prove the way.
-  // Where the server's own firewall still has to let the tunnels in, a probe could only fail.
-  const server = await look(plan, "server", plan.server.letThrough.input.length === 0);
-  const pi = await look(plan, "pi", server.facts.has("listening"));
-  const unreachable = [server, pi].filter((each) => each.unreachable !== undefined);
-  const problems = [server, pi].flatMap(({ host, facts, unreachable: why }) =>
-    why ? [] : judge(host, plan[host].bond, facts),
+export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
+  const all = everyServer(plan);
+  // The servers first: they listen for the Pi's UDP probe, where no tunnels stand yet that prove the way. Where one's own
+  // firewall still has to let the tunnels in, a probe could only fail.
+  const servers = await Promise.all(
+    all.map((each) => look(each, "server", each.server.letThrough.input.length === 0)),
   );
-  problems.push(...suspect(String(plan.tunnels[0]!.port), server.facts, pi.facts));
-  for (const { host, facts } of [server, pi]) {
-    for (const line of doubt(host, plan[host].ssh.hostKey, facts)) await pulumi.log.info(line);
+  const listening = all.filter((_, index) => servers[index]!.facts.has("listening"));
+  const pi = await look(plan, "pi", listening.length > 0, listening);
+  const hosts = [
+    ...all.map((each, index) => ({ seen: servers[index]!, end: each.server, bonds: [each.server.bond] })),
+    { seen: pi, end: plan.pi, bonds: all.map((each) => each.pi.bond) },
+  ];
+  const problems = hosts.flatMap(({ seen, bonds }) =>
+    seen.unreachable === undefined ? judge(seen.host, bonds, seen.facts) : [],
+  );
+  for (const { host, facts } of servers)
+    problems.push(...suspect(host, plan.tunnels[0]!.port, facts, pi.facts));
+  for (const { seen, end } of hosts) {
+    for (const line of doubt(seen.host, end.ssh.hostKey, seen.facts)) await pulumi.log.info(line);
   }
   for (const line of adviseCiphers(plan.vpn.ciphers[0]!, pi.facts)) await pulumi.log.info(line);
   for (const line of warnOfOffers(pi.facts)) await pulumi.log.warn(`pi: ${line}`);
-  const told = unreachable.map(({ host, unreachable: why }) => `${host}: ${why}`);
+  const told = hosts.flatMap(({ seen: { host, unreachable } }) =>
+    unreachable === undefined ? [] : [`${host}: ${unreachable}`],
+  );
   if (pulumi.runtime.isDryRun()) {
     for (const line of told) await pulumi.log.warn(`${line}. This preview can't tell what stands on it.`);
   } else {
     problems.push(...told);
+    if (plan.backups.length > 0 && servers.some(({ unreachable }) => unreachable !== undefined)) {
+      problems.push(
+        'a server that is dead for longer is taken out of the config, or a backup put in its place: see docs/how-to.md, "A server is dead"',
+      );
+    }
   }
   if (problems.length > 0) {
     throw new pulumi.RunError(
@@ -49,18 +65,22 @@ export async function inspectHosts(plan: Plan): Promise<{ pi: Found; server: Fou
       ),
     );
   }
-  return { pi: foundOn(pi), server: foundOn(server) };
+  return Object.fromEntries(hosts.map(({ seen }) => [seen.host, foundOn(seen)]));
 }
 
-function look(plan: Plan, host: "pi" | "server", probe: boolean): Promise<Observation> {
-  const { address, ssh } = plan[host];
-  const wanted = host === "pi" && plan.lan?.dhcp ? offers + script : script;
+function look(plan: Plan, end: "pi" | "server", probe: boolean, probed: Plan[] = []): Promise<Observation> {
+  const { host, address, ssh } = plan[end];
+  const wanted = end === "pi" && plan.lan?.dhcp ? offers + script : script;
   return inspect({
     host,
     address,
     ssh,
     script: wanted,
-    environment: { ...lookEnvironment(plan, host, probe), LAN: plan.pi.interface, OWN: plan.pi.address },
+    environment: {
+      ...lookEnvironment(plan, end, probe, probed),
+      LAN: plan.pi.interface,
+      OWN: plan.pi.address,
+    },
   });
 }
 

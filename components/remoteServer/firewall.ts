@@ -6,6 +6,7 @@ import { tunnelSources } from "./sources.ts";
 /** The server's rules: the site leaves under the server's address, and nobody begins a connection into it but by a forward. */
 export function serverFirewall(plan: Plan): FirewallRules {
   const { pi, server, bond } = plan;
+  const inside = [pi.lan, bond.network, ...pi.otherNetworks];
   const { chains, accepts } = serverForwards(plan);
   const sources = tunnelSources(plan);
   return {
@@ -25,7 +26,7 @@ export function serverFirewall(plan: Plan): FirewallRules {
       {
         name: "postrouting",
         hook: "nat hook postrouting priority srcnat; policy accept",
-        rules: [`ip saddr { ${pi.lan}, ${bond.network} } oifname != "${server.bond}" masquerade`],
+        rules: [`ip saddr { ${inside.join(", ")} } oifname != "${server.bond}" masquerade`],
       },
     ],
   };

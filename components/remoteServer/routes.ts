@@ -3,9 +3,16 @@ import type { Routes } from "../routes.ts";
 
 /** The server's way back to the site's LAN, in a table of the site's own. */
 export function serverRoutes({ pi, server, serverTable }: Plan): Routes {
+  const networks = [pi.lan, ...pi.otherNetworks];
   return {
-    rules: [{ pref: 1200, selector: `to ${pi.lan}`, table: serverTable }],
-    routes: [`${pi.lan} via ${server.peerAddress} dev ${server.bond} table ${serverTable}`],
+    rules: networks.map((network, index) => ({
+      pref: 1200 + index,
+      selector: `to ${network}`,
+      table: serverTable,
+    })),
+    routes: networks.map(
+      (network) => `${network} via ${server.peerAddress} dev ${server.bond} table ${serverTable}`,
+    ),
     tables: [serverTable],
   };
 }

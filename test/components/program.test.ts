@@ -89,3 +89,28 @@ test("the outputs say what a person looks for", async () => {
     lines: { ovh: { ports: [1194] } },
   });
 });
+
+test("a backup server: what is added on the Pi, and what stands on the backup", async () => {
+  const plain = await declare();
+  const backed = await declare((site) => {
+    site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
+  });
+  const texts = new Map(plain.commands.map(({ name, inputs }) => [name, inputs.stdin]));
+  const files = backed.commands.filter(({ inputs }) => inputs.create.includes(" stage "));
+  const others = files.filter(({ name, inputs }) => texts.get(name) !== inputs.stdin);
+  expect(others.map(({ name }) => name).sort()).toMatchSnapshot("files that differ");
+  const shown = others.filter(({ name }) =>
+    /^pi .*(check|hangup\.service|tunnel@\.service|ovh-at-spare\.conf)$/.test(name),
+  );
+  expect(shown.map(({ name, inputs }) => `=== ${name}\n${inputs.stdin}`).join("\n")).toMatchSnapshot("texts");
+  const program = backed.commands.find(({ name }) => name.startsWith("spare program"))!.inputs;
+  expect(program.create).toMatch(/ setup "" spare'$/);
+  expect(program.delete).toContain(" remove-as spare");
+  // One key a line on the Pi serves all servers.
+  const keys = backed.commands.filter(({ name }) => name.includes(" key ")).map(({ name }) => name);
+  expect(keys.sort()).toEqual(
+    ["pi", "server", "spare"].flatMap((host) => [`${host} key orange`, `${host} key ovh`]),
+  );
+  expect(backed.outputs.backups).toEqual([{ name: "spare", address: "203.0.114.20", ovh: undefined }]);
+  expect(plain.outputs.backups).toBeUndefined();
+});

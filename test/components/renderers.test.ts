@@ -116,3 +116,22 @@ test("what the site needs is let through in the chains of others that are named"
   expect(renderFirewallScript(namesOf(plan), exceptions)).toMatchSnapshot();
   expect(exceptionsOf(plan.pi, plan.lines)).toEqual([]);
 });
+
+test("several servers: what keeps connections to their bonds, on the Pi and on a backup", () => {
+  const plan = planOf((s) => {
+    s.backups = [
+      { name: "spare", address: "203.0.114.20", ssh: s.server.ssh, bind: "10.0.0.2" },
+      { name: "third", address: "203.0.114.21", ssh: s.server.ssh },
+    ];
+    s.forwards = [{ ports: 8080, to: "192.168.1.10", toPorts: 80 }];
+  });
+  const [spare] = plan.backups;
+  expect(renderFirewall(namesOf(plan), piFirewall(plan))).toMatchSnapshot("pi's firewall");
+  expect(renderRoutesScript(namesOf(plan), piRoutes(plan))).toMatchSnapshot("pi's routes");
+  expect(renderFirewall(namesOf(spare!), serverFirewall(spare!))).toMatchSnapshot("spare's firewall");
+  expect(lookEnvironment(plan, "pi", true, [plan, spare!])).toMatchObject({
+    BONDS:
+      "bond0,adsl-dev-bond.service bond-spare,adsl-dev-bond-at-spare.service bond-third,adsl-dev-bond-at-third.service",
+    SERVERS: "203.0.113.10 203.0.114.20",
+  });
+});

@@ -31,8 +31,8 @@ test("what ufw drops is named before anything is touched, with the exception tha
   const { code, stdout } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
   expect(code).not.toBe(0);
   expect(stdout).toContain("server: its firewall's chain ip filter FORWARD drops what is forwarded");
-  expect(stdout).toContain("write `server.letThrough: { forward: [ip filter FORWARD] }`");
-  expect(stdout).toContain("write `server.letThrough: { input: [ip filter INPUT] }`");
+  expect(stdout).toContain("write `letThrough: { forward: [ip filter FORWARD] }` under server");
+  expect(stdout).toContain("write `letThrough: { input: [ip filter INPUT] }` under server");
   await must("server", "test ! -e /usr/local/sbin/adsl-bonding-dev");
 });
 

@@ -58,3 +58,14 @@ test("a key is added where there was none, in a file of either style", () => {
     `config:\n  adsl-bonding:site:\n    pi: { ssh: { hostKey: ${key}, user: pi } } # at home\n    server: { ssh: { hostKey: ${key} } }\n`,
   );
 });
+
+test("a backup server's key is pinned as the others'", () => {
+  const text = example.replace(
+    "    pi:\n",
+    "    backups:\n      - name: spare\n        address: 203.0.114.20\n        ssh: { user: root }\n    pi:\n",
+  );
+  const spare = pinsOf(siteOf(text)).find(({ name }) => name === "spare")!;
+  expect(spare.login).toMatchObject({ host: "203.0.114.20", user: "root" });
+  const pinned = siteOf(writePin(text, spare.path, key));
+  expect(pinned.backups[0].ssh).toEqual({ user: "root", hostKey: key });
+});

@@ -36,7 +36,7 @@ const serverTells = piTells
   .replace("ping_ms=38.713", "ping_ms=39.102");
 
 test("a whole site", () => {
-  const report = makeReport(plan, seen("pi", piTells), seen("server", serverTells));
+  const report = makeReport(plan, { pi: seen("pi", piTells), server: seen("server", serverTells) });
   expect(report.warnings).toEqual([]);
   expect(renderReport(report, now)).toMatchInlineSnapshot(`
     "Site dev, 2026-03-04 05:06:07 UTC
@@ -68,7 +68,7 @@ test("with the Pi silent the server's counters serve, the other way round", () =
     facts: new Map(),
     unreachable: "no login as admin@192.168.1.252 port 22",
   };
-  const report = makeReport(plan, pi, seen("server", serverTells));
+  const report = makeReport(plan, { pi, server: seen("server", serverTells) });
   // What the server has received is what the site has sent.
   expect(report.bond).toEqual({ down: 160_000, up: 12_000_000, totalDown: 1_120_000, totalUp: 4_500_000 });
   expect(report.lines[0]).toMatchObject({ name: "ovh", up: { pi: undefined, server: 1 } });
@@ -84,7 +84,7 @@ test("with neither answering, that is all there is to tell", () => {
     facts: new Map(),
     unreachable: "no login",
   });
-  const page = renderReport(makeReport(plan, silent("pi"), silent("server")), now);
+  const page = renderReport(makeReport(plan, { pi: silent("pi"), server: silent("server") }), now);
   expect(page).toMatch(/^ {2}ovh +\? +\? +\? +\? +\? +\?$/m);
   expect(page).toContain("seen under 203.0.113.10, says the config");
 });
@@ -102,7 +102,7 @@ program=drifted: /etc/adsl-bonding/dev/bond was edited
 program=check failed: 1 of 2 slaves of bond0 are up; 2 are needed`,
     );
   const server = serverTells.replace("0123456789ab", "111111111111");
-  const report = makeReport(plan, seen("pi", pi), seen("server", server));
+  const report = makeReport(plan, { pi: seen("pi", pi), server: seen("server", server) });
   expect(report.warnings).toMatchInlineSnapshot(`
     [
       "pi: /etc/adsl-bonding/dev/bond was edited; npx pulumi up mends it",
@@ -120,11 +120,10 @@ program=check failed: 1 of 2 slaves of bond0 are up; 2 are needed`,
 });
 
 test("a host on which nothing stands is told", () => {
-  const { warnings } = makeReport(
-    plan,
-    seen("pi", "leaves=eth0 192.168.1.252\nend=yes\n"),
-    seen("server", serverTells),
-  );
+  const { warnings } = makeReport(plan, {
+    pi: seen("pi", "leaves=eth0 192.168.1.252\nend=yes\n"),
+    server: seen("server", serverTells),
+  });
   expect(warnings).toEqual(["pi: nothing of this site stands there; npx pulumi up deploys it"]);
 });
 
@@ -133,11 +132,10 @@ test("changes come in their order, the last ones only, each by its tunnel's name
     { length: 12 },
     (_, n) => `change=${1772599000 + n} tap1 ${n % 2 ? "up" : "down"}\n`,
   );
-  const report = makeReport(
-    plan,
-    seen("pi", `${piTells}${changes.join("")}change=1772599999 tap9 down\n`),
-    seen("server", serverTells),
-  );
+  const report = makeReport(plan, {
+    pi: seen("pi", `${piTells}${changes.join("")}change=1772599999 tap9 down\n`),
+    server: seen("server", serverTells),
+  });
   expect(report.changes).toHaveLength(8);
   expect(report.changes.at(-1)).toEqual({ host: "pi", time: 1772599011, tunnel: "orange", up: true });
 });

@@ -1,0 +1,34 @@
+import { readFileSync } from "node:fs";
+import { everyServer, type Plan } from "../../site/plan.ts";
+import { namesOf } from "../names.ts";
+import { deadBonds } from "../pi/connections.ts";
+import { daemonUnit, type Service } from "../unit.ts";
+
+const program = readFileSync(new URL("hangup.pl", import.meta.url), "utf8");
+
+/** What ends the connections over a dead server's bond, on the Pi, where there is another server (hangup.pl). */
+export function hangupService(plan: Plan): Service[] {
+  if (plan.backups.length === 0) return [];
+  const names = namesOf(plan);
+  const all = everyServer(plan);
+  const networks = [plan.pi.lan, ...all.map(({ bond }) => bond.network)].join();
+  const bonds = all.map(({ pi, bondMark }) => `${pi.bond},${bondMark}`);
+  const words = [`"inet ${names.nftTable}"`, deadBonds, networks, ...bonds];
+  const text = daemonUnit({
+    description: `end of the connections over a dead bond of site ${plan.site}`,
+    // The set of dead bonds is in the firewall's table: it begins anew with that.
+    needs: [names.firewallUnit.name],
+    runs: ["Type=exec", `ExecStart=${names.hangupProgram} ${words.join(" ")}`],
+    capabilities: "CAP_NET_ADMIN CAP_NET_RAW",
+    families: "AF_INET AF_NETLINK AF_UNIX",
+  });
+  return [
+    {
+      unit: names.hangupUnit.name,
+      files: [
+        { path: names.hangupUnit.path, text },
+        { path: names.hangupProgram, text: program, mode: "0755" },
+      ],
+    },
+  ];
+}

@@ -1,0 +1,79 @@
+import { everyServer, type Plan } from "../../site/plan.ts";
+import type { FirewallRules } from "../firewall.ts";
+
+/** The set of the marks of bonds that are dead for good: hangup.pl keeps it. */
+export const deadBonds = "dead";
+
+/**
+ * What keeps a connection on the bond it began on: the connection has the bond's mark, and by that mark its packets
+ * have a rule of their own, which gives way where the bond has no live slave. With one bond only answers need it: they
+ * leave by the bond that the call came in by, whatever route main has to the caller. With several it is what makes a server's
+ * return calm: what went over to a backup ends there. Nothing but marks of bonds is ever changed.
+ */
+export function connectionChains(plan: Plan): FirewallRules["chains"] {
+  const all = everyServer(plan);
+  if (all.length === 1 && plan.forwards.length === 0) return [];
+  const notBonds = `iifname != ${interfaces(all)}`;
+  // What goes to the LAN stays off the bonds: the Pi's own word, too, that a packet was too large for one.
+  const only = all.length === 1 ? "ct direction reply " : `ip daddr != ${plan.pi.lan} `;
+  const marked = all.map(({ bondMark }) => `${only}ct mark ${bondMark} meta mark set ${bondMark}`);
+  return [
+    {
+      name: "marks",
+      hook: "filter hook prerouting priority mangle; policy accept",
+      rules: [
+        ...all.map(({ pi, bondMark }) => `iifname "${pi.bond}" ct state new ct mark set ${bondMark}`),
+        ...marked.map((rule) => `${notBonds} ${rule}`),
+      ],
+    },
+    { name: "answers", hook: "route hook output priority mangle; policy accept", rules: marked },
+    ...(all.length > 1 ? failoverChains(all, notBonds) : []),
+  ];
+}
+
+/**
+ * Where a connection's bond is dead its packets come to another one. A server there can't go on with TCP, nor with
+ * the answers to a call that came in elsewhere: those stop here, and TCP is reset as soon as the bond counts as
+ * dead, for both of them may only be without a line for a moment. All else, and TCP that begins, goes on by the other bond.
+ */
+function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallRules["chains"] {
+  const all = [main!, ...backups];
+  const outward = `ip daddr != ${main!.pi.lan}`;
+  const stray = all.flatMap(({ bondMark, pi }) => {
+    // The way that was chosen at last: in output the interface may still be that of the first choice.
+    const astray = `${outward} ct mark ${bondMark} rt ip nexthop != ${pi.peerAddress}`;
+    const begun = "tcp flags & (syn | ack) != syn";
+    return [
+      `${astray} ${begun} ct mark @${deadBonds} counter reject with tcp reset`,
+      `${astray} ${begun} drop`,
+      `${astray} ct direction reply drop`,
+    ];
+  });
+  return [
+    {
+      name: "stray",
+      hook: "filter hook forward priority filter; policy accept",
+      rules: stray.map((rule) => `${notBonds} ${rule}`),
+    },
+    {
+      name: "own_stray",
+      hook: "filter hook output priority filter; policy accept",
+      // The reset itself goes by the loopback.
+      rules: stray.map((rule) => `oifname != "lo" ${rule}`),
+    },
+    {
+      name: "leaving",
+      hook: "filter hook postrouting priority mangle; policy accept",
+      rules: all.map(({ pi, bondMark }) => {
+        const others = all.map((each) => each.bondMark).filter((mark) => mark !== bondMark);
+        return `oifname "${pi.bond}" ct direction original ct mark { 0, ${others.join(", ")} } ct mark set ${bondMark}`;
+      }),
+    },
+  ];
+}
+
+/** The Pi's bonds as nftables compares an interface with them. */
+function interfaces(all: Plan[]): string {
+  const names = all.map(({ pi }) => `"${pi.bond}"`);
+  return names.length === 1 ? names[0]! : `{ ${names.join(", ")} }`;
+}

@@ -1,0 +1,226 @@
+import { fileURLToPath } from "node:url";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { externalAddress } from "../../lab/demo.ts";
+import { down, exec, facts, kill, reset, start, up } from "../../lab/index.ts";
+import { openStack, type Stack } from "../../lab/stack.ts";
+import { attempt } from "../../lab/system.ts";
+import { eventually, must, mustUp, tracesOn } from "./site.ts";
+
+/** A second server, in another network of the internet. */
+const labFile = fileURLToPath(new URL("backup.json", import.meta.url));
+
+const main = "203.0.113.10";
+const spare = "203.0.114.20";
+const far = "198.51.100.7";
+const client = "192.168.1.10";
+
+/** Every bond: its host, its name there, and its tunnels. */
+const bonds = [
+  ["pi", "bond0"],
+  ["server", "bond-dev"],
+  ["pi", "bond-spare"],
+  ["spare", "bond-dev"],
+] as const;
+
+let stack: Stack;
+
+beforeAll(async () => {
+  await up({ site: labFile });
+  await reset();
+  stack = await openStack(await facts());
+});
+
+// Other scenarios want the usual site.
+afterAll(async () => {
+  await down();
+});
+
+const perl = (script: string, ...words: (string | number)[]) =>
+  `perl -MIO::Socket::INET -e '${script}' ${words.join(" ")}`;
+
+/** Answers on a TCP port with the address that the caller is seen with. */
+const answerer = `
+  my $socket = IO::Socket::INET->new(LocalPort => $ARGV[0], Listen => 5, ReuseAddr => 1) or exit 1;
+  while (my $caller = $socket->accept) { print $caller $caller->peerhost; close $caller }`;
+
+const caller = `
+  my $socket = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => $ARGV[1], Timeout => 4) or exit 1;
+  alarm 4; $socket->recv(my $text, 64); print $text`;
+
+/** Says something ten times a second to whoever calls, for two minutes. */
+const ticker = `
+  my $socket = IO::Socket::INET->new(LocalPort => 9000, Listen => 5, ReuseAddr => 1) or exit 1;
+  while (my $caller = $socket->accept) {
+    next if fork;
+    $caller->autoflush;
+    for (1 .. 1200) { print $caller "tick\\n" or exit; select undef, undef, undef, 0.1 }
+    exit;
+  }`;
+
+/** Listens to it, and tells when each came, then how it ended. */
+const listener = `
+  my $socket = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => 9000, Timeout => 4) or die "no connection\\n";
+  my $end = time + $ARGV[1];
+  while (time < $end && defined(my $line = <$socket>)) { print \`date +%s.%N\` }
+  print time < $end ? "broken off: $!\\n" : "whole\\n"`;
+
+/** A connection over which nothing is ever said; tells when it ended. */
+const idler = `
+  my $socket = IO::Socket::INET->new(PeerAddr => $ARGV[0], PeerPort => 9001, Timeout => 4) or die "no connection\\n";
+  alarm 40;
+  my $got = sysread $socket, my $text, 1;
+  my $how = defined $got ? "closed" : $!;
+  chomp(my $now = \`date +%s.%N\`);
+  print "$now $how\\n"`;
+
+const silence = `
+  my $socket = IO::Socket::INET->new(LocalPort => 9001, Listen => 5, ReuseAddr => 1) or exit 1;
+  my @callers; push @callers, $socket->accept while 1`;
+
+function background(place: string, command: string): Promise<string> {
+  return must(place, `setsid ${command} >/dev/null 2>&1 </dev/null &`);
+}
+
+/** What a call from outside to a server's forwarded port is answered with. */
+async function call(server: string, port: number): Promise<string> {
+  return (await exec("far", perl(caller, server, port))).stdout;
+}
+
+/** Waits until both lines' slaves are up in a bond. */
+async function whole([host, bond]: readonly [string, string], seconds: number): Promise<void> {
+  const slaves = `grep -A1 '^Slave Interface' /proc/net/bonding/${bond} | grep -c 'MII Status: up'`;
+  await eventually(host, `[ "$(${slaves})" = 2 ]`, seconds);
+}
+
+/** The moments at which a ping train was answered, s. */
+function answered(train: string): number[] {
+  return [...train.matchAll(/^\[(\d+\.\d+)\].*bytes from/gm)].map(([, at]) => Number(at));
+}
+
+/** The longest pause between moments: how long it was, and when it began. */
+function longestPause(times: number[]): { began: number; seconds: number } {
+  expect(times.length).toBeGreaterThan(50);
+  const pauses = times.slice(1).map((at, n) => ({ began: times[n]!, seconds: at - times[n]! }));
+  return pauses.sort((one, other) => other.seconds - one.seconds)[0]!;
+}
+
+test("up deploys the site with both servers, and a second one changes nothing", async () => {
+  await stack.configure((site) => {
+    site.forwards = [
+      { ports: 8080, to: client, toPorts: 80 },
+      { ports: 2200, to: "192.168.1.252" },
+    ];
+  });
+  await mustUp(stack);
+  for (const bond of bonds) await whole(bond, 30);
+  expect(await externalAddress()).toBe(main);
+  expect(await mustUp(stack)).not.toMatch(/\d+ (created|updated|deleted|changes)/);
+});
+
+test("forwarded ports answer under both servers' addresses, each by the bond that the call came in by", async () => {
+  await background("client", perl(answerer, 80));
+  await background("pi", perl(answerer, 2200));
+  await background("far", perl(ticker));
+  await background("far", perl(silence));
+  await must("guest", "sleep 2");
+  for (const server of [main, spare]) {
+    for (const port of [8080, 2200]) expect(await call(server, port), `${server} ${port}`).toBe(far);
+  }
+  // From the LAN they are reached without leaving it.
+  expect((await exec("guest", perl(caller, spare, 8080))).stdout).toBe("192.168.1.252");
+});
+
+test("the server's death: what begins goes by the backup within 2 s, what was under way ends at once", async () => {
+  await must("guest", "yes letters | head -c 60000000 >/lab/far/large");
+  const url = `http://${far}`;
+  const pings = exec("client", `ping -n -D -i 0.02 -c 1500 ${far}`, { timeoutSeconds: 90 });
+  const download = exec(
+    "client",
+    `timeout 60 busybox wget -q -O /dev/null ${url}/large; echo "$?"; date +%s.%N`,
+    { timeoutSeconds: 90 },
+  );
+  const idle = exec("client", perl(idler, far), { timeoutSeconds: 90 });
+  const own = exec("pi", perl(idler, far), { timeoutSeconds: 90 });
+  // Under which address each new connection is seen, and when it had been answered.
+  const trying = `end=$(($(date +%s) + 28)); while [ "$(date +%s)" -lt $end ]; do
+    seen=$(busybox wget -q -T 3 -O - ${url}/cgi-bin/address | tr -d '[]\\n') && echo "$(date +%s.%N) $seen"; sleep 0.05; done`;
+  const begun = exec("client", trying, { timeoutSeconds: 90 });
+  await must("guest", "sleep 8");
+  await kill("server");
+
+  const pause = longestPause(answered((await pings).stdout));
+  const death = pause.began;
+  const since = (at: string | undefined) => Number(at) - death;
+  const first = [...(await begun).stdout.matchAll(/^(\S+) (\S+)$/gm)].find(([, , seen]) =>
+    seen!.includes(spare),
+  );
+  const [code, ended] = (await download).stdout.trim().split("\n");
+  const ends = [await idle, await own].map(({ stdout }) => stdout.trim());
+  console.log(`longest gap of the ping train at the server's death: ${pause.seconds.toFixed(2)} s`);
+  console.log(`first new connection by the backup: after ${since(first?.[1]).toFixed(2)} s`);
+  console.log(`a running download failed after ${since(ended).toFixed(2)} s, with ${code}`);
+  console.log(
+    `idle connections ended: ${ends.map((text) => `after ${since(text.split(" ")[0]).toFixed(2)} s, ${text.replace(/^\S+ /, "")}`).join("; ")}`,
+  );
+  expect(pause.seconds).toBeLessThan(2);
+  expect(since(first?.[1])).toBeLessThan(2);
+  expect(code).not.toBe("0");
+  expect(since(ended)).toBeLessThan(4);
+  for (const text of ends) {
+    expect(text).toMatch(/reset by peer/);
+    expect(since(text.split(" ")[0])).toBeLessThan(4);
+  }
+  expect(await externalAddress()).toBe(spare);
+});
+
+test("meanwhile forwarded ports answer under the backup's address, and the Pi itself goes by it", async () => {
+  for (const port of [8080, 2200]) expect(await call(spare, port)).toBe(far);
+  expect((await exec("pi", perl(listener, far, 2))).stdout).toMatch(/whole$/m);
+});
+
+test("status tells so, and an up says what to do", async () => {
+  const { stdout } = await attempt(process.execPath, ["status/main.ts", "--config-file", stack.config], {
+    timeoutSeconds: 300,
+  });
+  expect(stdout).toContain(
+    `the LAN leaves through bond-spare, in place of bond0, and is seen under ${spare}`,
+  );
+  expect(stdout).toMatch(/^Backup spare:$/m);
+  expect(stdout).toMatch(/^ {2}spare +2 of 2 +\d+\.\d ms +[0-9a-f]{12}$/m);
+  const { code, stdout: said } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
+  expect(code).not.toBe(0);
+  expect(said).toMatch(/server: no login as admin@203\.0\.113\.10/);
+  expect(said).toMatch(/docs\/how-to\.md, "A server is dead"/);
+});
+
+test("the server's return is calm: what runs over the backup ends there, what begins goes by the server", async () => {
+  const pings = exec("client", `ping -n -D -i 0.02 -c 4500 ${far}`, { timeoutSeconds: 180 });
+  const ticks = exec("client", perl(listener, far, 90), { timeoutSeconds: 180 });
+  const ownTicks = exec("pi", perl(listener, far, 90), { timeoutSeconds: 180 });
+  await start("server");
+  for (const bond of bonds) await whole(bond, 60);
+  await must("guest", "sleep 3");
+  expect(await externalAddress()).toBe(main);
+  for (const port of [8080, 2200]) expect(await call(main, port)).toBe(far);
+  for (const [what, listened] of [
+    ["LAN", await ticks],
+    ["Pi", await ownTicks],
+  ] as const) {
+    expect(listened.stdout).toMatch(/^whole$/m);
+    const times = [...listened.stdout.matchAll(/^\d+\.\d+$/gm)].map(([at]) => Number(at));
+    const { seconds } = longestPause(times);
+    console.log(
+      `longest pause of a connection of the ${what} over the backup at the return: ${seconds.toFixed(2)} s`,
+    );
+    expect(seconds).toBeLessThan(1);
+  }
+  const { seconds } = longestPause(answered((await pings).stdout));
+  console.log(`longest gap of the ping train at the return: ${seconds.toFixed(2)} s`);
+  expect(seconds).toBeLessThan(1);
+});
+
+test("destroy leaves nothing on any host", async () => {
+  const { code, stdout, stderr } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
+  expect(code, stdout + stderr).toBe(0);
+  for (const host of ["pi", "server", "spare"]) expect(await tracesOn(host), host).toBe("");
+});
