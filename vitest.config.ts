@@ -4,7 +4,7 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/{site,host,components,status,pin,toolchain}/**/*.test.ts"] } },
+      { test: { name: "unit", include: ["test/{site,host,components,commands,toolchain}/**/*.test.ts"] } },
       { test: { name: "plugin", include: ["test/plugin/**/*.test.ts"], testTimeout: 120_000 } },
       {
         test: {

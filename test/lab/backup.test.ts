@@ -179,9 +179,13 @@ test("meanwhile forwarded ports answer under the backup's address, and the Pi it
 });
 
 test("status tells so, and an up says what to do", async () => {
-  const { stdout } = await attempt(process.execPath, ["status/main.ts", "--config-file", stack.config], {
-    timeoutSeconds: 300,
-  });
+  const { stdout } = await attempt(
+    process.execPath,
+    ["commands/status/main.ts", "--config-file", stack.config],
+    {
+      timeoutSeconds: 300,
+    },
+  );
   expect(stdout).toContain(
     `the LAN leaves through bond-spare, in place of bond0, and is seen under ${spare}`,
   );

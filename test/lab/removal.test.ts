@@ -37,7 +37,7 @@ test("with the server dead, destroy cleans the Pi, ends with an error, and the s
   expect(await tracesOn("pi")).toBe("");
 
   const forget = (host: string) =>
-    attempt(process.execPath, ["forget/main.ts", host, "dev"], { env: stack.env, timeoutSeconds: 120 });
+    attempt(process.execPath, ["commands/forget.ts", host, "dev"], { env: stack.env, timeoutSeconds: 120 });
   const none = await forget("pi");
   expect(none.code).toBe(2);
   expect(none.stderr).toMatch(/holds nothing of pi, but of server/);

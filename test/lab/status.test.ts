@@ -21,7 +21,7 @@ afterAll(async () => {
 async function status(): Promise<{ code: number; page: string }> {
   const { code, stdout, stderr } = await attempt(
     process.execPath,
-    ["status/main.ts", "--config-file", stack.config],
+    ["commands/status/main.ts", "--config-file", stack.config],
     { timeoutSeconds: 300 },
   );
   expect(stderr).toBe("");

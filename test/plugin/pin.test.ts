@@ -46,7 +46,7 @@ const keyOf = ({ connection }: Sshd) => connection.hostKey.split(" ").slice(0, 2
 const site = () => parse(readFileSync(config, "utf8")).config["adsl-bonding:site"];
 
 function pin(...words: string[]) {
-  const args = ["pin/main.ts", "--config-file", config, ...words];
+  const args = ["commands/pin/main.ts", "--config-file", config, ...words];
   return spawnSync(process.execPath, args, {
     cwd: root,
     encoding: "utf8",
@@ -90,7 +90,7 @@ test("somebody at a terminal is asked, and an empty answer is no", () => {
   const before = readFileSync(config, "utf8");
   const other = keyOf(gate);
   writeFileSync(config, before.replace(keyOf(server), other));
-  const command = `${process.execPath} pin/main.ts --config-file ${config}`;
+  const command = `${process.execPath} commands/pin/main.ts --config-file ${config}`;
   const ask = (input: string) =>
     spawnSync("script", ["-qec", command, "/dev/null"], { cwd: root, encoding: "utf8", input });
   const refused = ask("\n");

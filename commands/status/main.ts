@@ -3,16 +3,16 @@
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
-import { inspect, type Observation } from "../host/inspect.ts";
-import { ConfigError } from "../site/mistake.ts";
-import { everyServer, type Plan, planSite } from "../site/plan.ts";
-import { readStackSite, StatusError, selectedStack } from "./config.ts";
+import { inspect, type Observation } from "../../host/inspect.ts";
+import { ConfigError } from "../../site/mistake.ts";
+import { everyServer, type Plan, planSite } from "../../site/plan.ts";
+import { CommandError, readStackSite, selectedStack } from "../config.ts";
 import { renderReport } from "./render.ts";
 import { makeReport, type Report, type Seen, statusEnvironment } from "./report.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = new URL("../..", import.meta.url).pathname;
 const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
-const offers = readFileSync(new URL("../components/lan/offers.sh", import.meta.url), "utf8");
+const offers = readFileSync(new URL("../../components/lan/offers.sh", import.meta.url), "utf8");
 
 /** The pause between two looks at the hosts, milliseconds: a look itself takes two seconds or more. */
 const rest = 1000;
@@ -69,7 +69,7 @@ async function main(): Promise<void> {
 try {
   await main();
 } catch (error) {
-  const told = error instanceof StatusError || error instanceof ConfigError || isUsage(error);
+  const told = error instanceof CommandError || error instanceof ConfigError || isUsage(error);
   if (!told) throw error;
   console.error(`status: ${(error as Error).message}`);
   process.exitCode = 2;

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { stringify } from "yaml";
-import { readStackSite } from "../../status/config.ts";
+import { readStackSite } from "../../commands/config.ts";
 import { exampleSite } from "../example.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "adsl-bonding-"));

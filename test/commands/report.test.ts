@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
+import { renderReport } from "../../commands/status/render.ts";
+import { makeReport, statusEnvironment } from "../../commands/status/report.ts";
 import { type Observation, parseFacts } from "../../host/inspect.ts";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
-import { renderReport } from "../../status/render.ts";
-import { makeReport, statusEnvironment } from "../../status/report.ts";
 import { exampleSite } from "../example.ts";
 
 const plan = planSite(parseSite(exampleSite()));

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { expect, test } from "vitest";
 import { parse } from "yaml";
-import { pinsOf, writePin } from "../../pin/pins.ts";
+import { pinsOf, writePin } from "../../commands/pin/pins.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
 

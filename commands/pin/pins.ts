@@ -1,6 +1,6 @@
 import { isMap, isScalar, parseDocument, type YAMLMap } from "yaml";
-import type { Login } from "../host/inspect.ts";
-import { asRecord } from "../site/raw.ts";
+import type { Login } from "../../host/inspect.ts";
+import { asRecord } from "../../site/raw.ts";
 
 /** A host whose key the config has to pin. */
 export interface Pin {

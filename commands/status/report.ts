@@ -1,6 +1,6 @@
-import { warnOfOffers } from "../components/lan/offers.ts";
-import type { Observation } from "../host/inspect.ts";
-import { type End, everyServer, type Plan, type Tunnel } from "../site/plan.ts";
+import { warnOfOffers } from "../../components/lan/offers.ts";
+import type { Observation } from "../../host/inspect.ts";
+import { type End, everyServer, type Plan, type Tunnel } from "../../site/plan.ts";
 
 /** A slave's change as the kernel told it. */
 export interface Change {
@@ -64,7 +64,7 @@ export interface Seen {
 /** How many of the last changes are told. */
 const changesTold = 8;
 
-/** status/look.sh's environment for one end: the site's own state is told with the main bond alone. */
+/** look.sh's environment for one end: the site's own state is told with the main bond alone. */
 export function statusEnvironment(plan: Plan, end: "pi" | "server"): Record<string, string> {
   const { bond, peerAddress, taps } = plan[end];
   const again = end === "pi" && plan.at !== "";

@@ -10,7 +10,7 @@ import { parseSite, type Site } from "../site/schema.ts";
 const patience = 15_000;
 
 /** An error whose message is all the reader needs. */
-export class StatusError extends Error {}
+export class CommandError extends Error {}
 
 /** The stack that Pulumi's own commands would mean: the selected one, `dev` where none is. */
 export async function selectedStack(root: string): Promise<string> {
@@ -35,21 +35,21 @@ export interface StackFile {
 
 /**
  * Reads the file that Pulumi reads a stack's config from.
- * @throws StatusError when there is no such file or no site in it
+ * @throws CommandError when there is no such file or no site in it
  */
 export async function readStackFile(root: string, stack: string, file?: string): Promise<StackFile> {
   const path = file ?? join(root, `Pulumi.${stack}.yaml`);
   const text = await readFile(path, "utf8").catch((error: Error) => {
-    throw new StatusError(`${error.message}. Name the stack, or its config with --config-file.`);
+    throw new CommandError(`${error.message}. Name the stack, or its config with --config-file.`);
   });
   const site = asRecord(asRecord(parse(text)).config)["adsl-bonding:site"];
-  if (site === undefined) throw new StatusError(`${path} holds no adsl-bonding:site`);
+  if (site === undefined) throw new CommandError(`${path} holds no adsl-bonding:site`);
   return { path, text, site };
 }
 
 /**
  * Reads a site's config.
- * @throws StatusError when there is none, ConfigError when it has mistakes
+ * @throws CommandError when there is none, ConfigError when it has mistakes
  */
 export async function readStackSite(root: string, stack: string, file?: string): Promise<Site> {
   const { site } = await readStackFile(root, stack, file);

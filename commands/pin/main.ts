@@ -4,12 +4,12 @@
 import { writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
-import { fingerprint } from "../host/inspect.ts";
-import { offeredKey } from "../host/offer.ts";
-import { readStackFile, type StackFile, StatusError, selectedStack } from "../status/config.ts";
+import { fingerprint } from "../../host/inspect.ts";
+import { offeredKey } from "../../host/offer.ts";
+import { CommandError, readStackFile, type StackFile, selectedStack } from "../config.ts";
 import { type Pin, pinsOf, writePin } from "./pins.ts";
 
-const root = new URL("..", import.meta.url).pathname;
+const root = new URL("../..", import.meta.url).pathname;
 const typeOf = (hostKey: string) => hostKey.split(" ")[0]!;
 
 /** Says which key a host shows, and pins it where somebody confirms it: true when the config then pins that key. */
@@ -77,7 +77,7 @@ async function main(): Promise<void> {
   const unknown = [...confirmed.keys()].filter((name) => !pins.some((pin) => pin.name === name));
   if (unknown.length > 0) {
     const names = pins.map(({ name }) => name).join(", ");
-    throw new StatusError(`--yes names ${unknown.join(", ")}, but the hosts are ${names}`);
+    throw new CommandError(`--yes names ${unknown.join(", ")}, but the hosts are ${names}`);
   }
   let right = true;
   // One after another: a host behind another is asked through it, once that one is pinned.
@@ -89,7 +89,7 @@ try {
   await main();
 } catch (error) {
   const code = String((error as { code?: string }).code);
-  if (!(error instanceof StatusError) && !code.startsWith("ERR_PARSE_ARGS")) throw error;
+  if (!(error instanceof CommandError) && !code.startsWith("ERR_PARSE_ARGS")) throw error;
   console.error(`pin: ${(error as Error).message}`);
   process.exitCode = 2;
 }

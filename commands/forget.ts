@@ -2,7 +2,7 @@
 // on it, so that destroy, or an up with another host in its place, no longer asks for it. Nothing is done on any host.
 import { execFile } from "node:child_process";
 import { parseArgs, promisify } from "node:util";
-import { selectedStack } from "../status/config.ts";
+import { selectedStack } from "./config.ts";
 
 const root = new URL("..", import.meta.url).pathname;
 
