@@ -1,4 +1,3 @@
-import { byDhcp } from "../../site/lineInterface.ts";
 import { everyServer, type Plan, type PlannedLine } from "../../site/plan.ts";
 import type { FirewallRules } from "../firewall.ts";
 
@@ -21,9 +20,11 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
   const { lines, pi, bond, direct, shaping } = plan;
   const servers = everyServer(plan).map(({ server }) => server.address);
   const others = servers.length === 1 ? servers[0] : `{ ${servers.join(", ")} }`;
-  const own = [pi.lan, bond.network, ...pi.otherNetworks].join(", ");
+  const ours = [pi.lan, bond.network, ...pi.otherNetworks].join(", ");
   const marks = `{ ${lines.map(({ mark }) => mark).join(", ")} }`;
-  const towards = (line: PlannedLine) => `${boxIs(line, pi.interface)} ip daddr != ${others}`;
+  const elsewhere = `ip daddr != ${others}`;
+  const own = lines.filter((line) => line.interface !== pi.interface);
+  const stray = `ip saddr ${pi.lan} ct direction original ct state established ct status & snat == 0`;
   const counted = direct.bypass.length > 0 && shaping?.framing !== undefined;
   return {
     objects: [
@@ -51,15 +52,38 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
       {
         name: "boxes",
         hook: "nat hook postrouting priority srcnat; policy accept",
-        // The servers' own addresses stay out of it: whoever deploys from the LAN keeps his connection while this is loaded.
-        rules: lines.map((line) => `ip saddr { ${own} } ${towards(line)} masquerade`),
+        // A box on the LAN answers LAN hosts itself. The servers' addresses are left to that: whoever deploys from the LAN
+        // keeps his connection while this is loaded.
+        rules: lines.map((line) =>
+          [
+            `ip saddr { ${ours} } ${towards(line, pi.interface)}`,
+            ...(own.includes(line) ? [] : [elsewhere]),
+            "masquerade",
+          ].join(" "),
+        ),
       },
+      ...(own.length > 0
+        ? [
+            {
+              name: "strays",
+              hook: "filter hook forward priority filter; policy accept",
+              // Connections that began in the bond, which is dead now: no box off the LAN could answer them.
+              rules: own.flatMap((line) => [
+                `${towards(line, pi.interface)} ${stray} meta l4proto tcp reject with tcp reset`,
+                `${towards(line, pi.interface)} ${stray} reject`,
+              ]),
+            },
+          ]
+        : []),
       ...(counted
         ? [
             {
               name: "direct",
               hook: "filter hook postrouting priority mangle; policy accept",
-              rules: lines.map((line) => `${towards(line)} counter name ${directCounter(line.name)}`),
+              rules: lines.map(
+                (line) =>
+                  `${towards(line, pi.interface)} ${elsewhere} counter name ${directCounter(line.name)}`,
+              ),
             },
           ]
         : []),
@@ -68,7 +92,6 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
 }
 
 /** What leaves by a line's box, in nftables' words: on an interface of its own that is all. */
-function boxIs({ interface: device, gateway }: PlannedLine, lan: string): string {
-  const shared = device === lan && gateway !== byDhcp;
-  return `oifname "${device}"${shared ? ` rt ip nexthop ${gateway}` : ""}`;
+function towards({ interface: device, gateway }: PlannedLine, lan: string): string {
+  return `oifname "${device}"${device === lan ? ` rt ip nexthop ${gateway}` : ""}`;
 }

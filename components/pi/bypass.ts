@@ -9,7 +9,7 @@ import type { FirewallRules } from "../firewall.ts";
 export function piBypass({ direct: { bypass }, pi }: Plan): FirewallRules["chains"] {
   if (bypass.length === 0) return [];
   const marks = `{ ${[...new Set(bypass.map(({ mark }) => mark))].join(", ")} }`;
-  const follow = `ct direction original meta mark 0 ct mark ${marks} meta mark set ct mark`;
+  const follow = `meta mark 0 ct mark ${marks} meta mark set ct mark`;
   const fresh = "ct state new ct mark 0 meta mark 0 fib daddr type unicast";
   const rules = (some: Bypass[], from: (each: Bypass) => string[]) =>
     some.map((each) => [...from(each), fresh, ...words(each)].join(" "));
@@ -21,13 +21,14 @@ export function piBypass({ direct: { bypass }, pi }: Plan): FirewallRules["chain
       name: "bypass",
       hook: "filter hook prerouting priority mangle; policy accept",
       chosen: rules(lan, ({ hosts }) => [inside, `ip saddr ${oneOf(hosts)}`]),
-      follow: `${inside} ${follow}`,
+      // What comes back is marked, too: without a bond and a fallback its sender has no other route (src_valid_mark).
+      follow,
     },
     {
       name: "own_bypass",
       hook: "route hook output priority mangle; policy accept",
       chosen: rules(own, () => []),
-      follow,
+      follow: `ct direction original ${follow}`,
     },
   ];
   return chains

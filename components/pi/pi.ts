@@ -74,5 +74,7 @@ function deviceSysctl(name: string): Record<string, number> {
     [`${device}.accept_redirects`]: 0,
     // Loose: what a line brings comes from addresses that main would look for elsewhere. It wins over a strict "all".
     [`${device}.rp_filter`]: 2,
+    // A mark of ours may be all that leads back to who calls by a box.
+    [`${device}.src_valid_mark`]: 1,
   };
 }

@@ -22,7 +22,7 @@ export async function openBox(line: keyof typeof boxes): Promise<void> {
 /** The server's end of all tunnels is shut, or opened again: every line lives, and no tunnel. */
 export async function shutTunnels(shut: boolean): Promise<void> {
   const drop = (hook: string) =>
-    `chain ${hook} { type filter hook ${hook} priority -50; udp ${hook === "input" ? "d" : "s"}port { 1194, 1195 } drop; }`;
+    `chain ${hook} { type filter hook ${hook} priority -50; udp ${hook === "input" ? "d" : "s"}port { 1194, 1195 } drop; };`;
   const table = `table inet shut { ${drop("input")} ${drop("output")} }`;
   await must("server", shut ? `nft '${table}'` : "nft delete table inet shut");
 }

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { exec, measure } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
-import { tryCall } from "./call.ts";
+import { answer, tryCall } from "./call.ts";
 import { far, longestGap, now, openBox, seenBy, shutTunnels, train } from "./direct.ts";
 import { deployedSite, must, mustUp, slavesSettle } from "./site.ts";
 
@@ -69,9 +69,10 @@ test("the line can be chosen", async () => {
   expect(await externalAddress()).toBe(seenBy.server);
 });
 
-test("where the site wants none nothing leaves, but for answers to who enters by a box", async () => {
+test("where the site wants none nothing leaves but what is chosen to, and answers to who enters by a box", async () => {
   await stack.configure((site) => {
     site.fallback = false;
+    site.bypass = [{ line: "ovh", protocol: "udp", ports: 27001, hosts: ["192.168.1.10"] }];
   });
   await mustUp(stack);
   await slavesSettle(2, 60);
@@ -80,6 +81,8 @@ test("where the site wants none nothing leaves, but for answers to who enters by
   const refused = await exec("client", `ping -n -c 3 -W 1 ${far}`);
   expect(refused.stdout).toContain("Unreachable");
   expect((await exec("pi", `ping -n -c 1 -W 1 ${far}`)).code).not.toBe(0);
+  await answer("far", "udp:27001");
+  expect((await tryCall("client", "udp", far, 27001)).answer).toBe(`27001 ${seenBy.ovh}`);
   await openBox("ovh");
   expect((await tryCall("far", "tcp", seenBy.ovh, 2222)).answer).toContain("SSH-2.0");
   await shutTunnels(false);
