@@ -8,7 +8,7 @@ import type { Ssh } from "../site/schema.ts";
 export interface HostArgs {
   /** What the host is called in names of resources and messages: `pi` or `server`. */
   name: string;
-  /** What it is in place of another, a backup: where it has become something else since, it is not removed as this. */
+  /** What it is of the site where that may change, as a backup may become the server: then it is not removed as this. */
   role?: string;
   site: string;
   /** Where SSH connects to unless `ssh.host` says otherwise. */

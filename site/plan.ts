@@ -1,5 +1,4 @@
 import { nthAddress, parseCidr } from "./address.ts";
-import { bondTo, networkOf } from "./backups.ts";
 import { type BondMode, type HashPolicy, planMode } from "./bondMode.ts";
 import { type Direct, planDirect } from "./bypass.ts";
 import { type MonthlyCost, monthlyCost } from "./cost.ts";
@@ -7,6 +6,7 @@ import { type Forward, planForwards } from "./forwards.ts";
 import { type PlannedLan, planLan } from "./lan.ts";
 import { encapsulations } from "./mtu.ts";
 import type { Line, Site, Ssh } from "./schema.ts";
+import { type Server, serversOf } from "./servers.ts";
 import { planShaping, type Shaping } from "./shaping.ts";
 import { countPorts, keyName, planMtu } from "./tunnels.ts";
 import { planWatch, probesPerSecond, type Watch } from "./watch.ts";
@@ -105,54 +105,15 @@ export interface Plan {
   cost?: MonthlyCost;
 }
 
-/** Marks and tables of our own start here: far from what people and distributions number by hand. */
+/** The lines' marks and tables: far from what people and distributions number by hand, as those of the bonds (servers.ts). */
 const firstMark = 0xad01;
 const firstTable = 21001;
-const mainBond = { mark: 0xad00, table: 21000 };
-const firstBackup = { mark: 0xad20, table: 21020 };
-
-/** One of the site's servers, and what is its own of the bond to it. */
-interface Server {
-  host: string;
-  at: string;
-  given: Pick<Site["server"], "address" | "ssh" | "ovh" | "letThrough">;
-  bind: string | undefined;
-  network: string;
-  /** The bond's name on the Pi. */
-  bond: string;
-  mark: number;
-  table: number;
-}
 
 export function planSite(site: Site): Plan {
   const servers = serversOf(site);
   const [main, ...backups] = servers.map((server) => planWith(server, servers, site));
   const linesTo = [main!, ...backups].map(({ lines }) => lines);
   return { ...main!, backups, watch: planWatch(site.watch, site.bond.mode, together(linesTo)) };
-}
-
-/** The site's servers, the main one first. */
-function serversOf({ server, backups, bond, vpn }: Site): Server[] {
-  const main = {
-    host: "server",
-    at: "",
-    given: server,
-    bind: vpn.bind,
-    network: bond.network,
-    bond: bond.interface,
-    ...mainBond,
-  };
-  const others = backups.map((backup, index) => ({
-    host: backup.name,
-    at: `-at-${backup.name}`,
-    given: backup,
-    bind: backup.bind,
-    network: String(networkOf(backup, index, parseCidr(bond.network)!)),
-    bond: bondTo(backup.name),
-    mark: firstBackup.mark + index,
-    table: firstBackup.table + index,
-  }));
-  return [main, ...others];
 }
 
 /** The plan of the site as if the server were its only one, but for what several need of one another. */

@@ -101,8 +101,15 @@ export function makeReport(plan: Plan, ...[main, ...others]: [Seen, ...Seen[]]):
       .sort((a, b) => a.time - b.time)
       .slice(-changesTold),
     warnings: [...[pi, ...servers].flatMap((each) => warningsOf(plan, each)), ...parted(pi, servers)],
-    backups: others.map((each, index) => bondReport(plan.backups[index]!, each)),
+    backups: others.map((each, index) =>
+      bondReport(plan.backups[index]!, { ...each, pi: withProgram(each.pi, all(pi, "program")) }),
+    ),
   };
+}
+
+/** What the site's program on a host said once holds for each of the host's bonds. */
+function withProgram(seen: Observation, program: string[]): Observation {
+  return { ...seen, facts: new Map([...seen.facts, ["program", program]]) };
 }
 
 /** One server's bond: its ends, and its lines. */

@@ -38,23 +38,33 @@ export async function lookUpServer(plan: Plan, login: OvhLogin | undefined): Pro
     consumerKey: login && pulumi.secret(login.consumerKey),
   });
   const found = await ovh.getServer({ serviceName }, { provider });
-  const { problem, doubts } = judgeServer(serviceName, found, plan.server.address);
+  const { problem, doubts } = judgeServer(
+    serviceName,
+    found,
+    plan.server.address,
+    plan.at && plan.server.host,
+  );
   if (problem) throw new pulumi.RunError(problem);
   for (const doubt of doubts) await pulumi.log.warn(doubt);
   const { ip, state, powerState, os, datacenter } = found;
   return { address: ip, state, power: powerState, system: os, dataCentre: datacenter };
 }
 
-/** Whether the server that OVH tells of is the config's, and what a person should know of it. */
+/**
+ * Whether the server that OVH tells of is the config's, and what a person should know of it.
+ * @param backup the name of the backup server that it is; nothing where it is the main one
+ */
 export function judgeServer(
   serviceName: string,
   { ip, ips, state, powerState }: Pick<OvhServer, "ip" | "ips" | "state" | "powerState">,
   address: string,
+  backup = "",
 ): { problem?: string; doubts: string[] } {
   const blocks = ips.filter((block) => !block.includes(":"));
+  const section = backup ? `the backup ${backup}'s ` : "server.";
   if (ip !== address && !blocks.some((block) => contains(block, address))) {
     return {
-      problem: `server.address = "${address}" is not the server ${serviceName}'s: OVH says ${[...new Set([ip, ...blocks])].join(", ")}; nothing was touched. Correct server.address, or server.ovh.serviceName.`,
+      problem: `${section}address = "${address}" is not the server ${serviceName}'s: OVH says ${[...new Set([ip, ...blocks])].join(", ")}; nothing was touched. Correct ${section}address, or ${section}ovh.serviceName.`,
       doubts: [],
     };
   }

@@ -14,8 +14,7 @@ export function connectionChains(plan: Plan): FirewallRules["chains"] {
   const all = everyServer(plan);
   if (all.length === 1 && plan.forwards.length === 0) return [];
   const notBonds = `iifname != ${interfaces(all)}`;
-  // What goes to the LAN stays off the bonds: the Pi's own word, too, that a packet was too large for one.
-  const only = all.length === 1 ? "ct direction reply " : `ip daddr != ${plan.pi.lan} `;
+  const only = all.length === 1 ? "ct direction reply " : "";
   const marked = all.map(({ bondMark }) => `${only}ct mark ${bondMark} meta mark set ${bondMark}`);
   return [
     {
@@ -38,6 +37,7 @@ export function connectionChains(plan: Plan): FirewallRules["chains"] {
  */
 function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallRules["chains"] {
   const all = [main!, ...backups];
+  // The Pi's own word to the LAN, that a packet was too large say, belongs to the connection too.
   const outward = `ip daddr != ${main!.pi.lan}`;
   const stray = all.flatMap(({ bondMark, pi }) => {
     // The way that was chosen at last: in output the interface may still be that of the first choice.

@@ -1,5 +1,4 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
-import { namesOf } from "../names.ts";
 import { shaperModules } from "../shaper/script.ts";
 
 /** The facts of a host that decide whether it can serve, by the keys of look.sh. */
@@ -82,7 +81,7 @@ export function lookEnvironment(
   return {
     SITE: plan.site,
     ROLE: end,
-    BONDS: bonds.map((each) => `${each[end].bond},${namesOf(each).bondUnit.name}`).join(" "),
+    BONDS: bonds.map((each) => each[end].bond).join(" "),
     PORT: String(first.tunnelPlans[0]!.port),
     SERVERS: probed.map(({ server }) => server.address).join(" "),
     BIND: plan.vpn.bind ?? "",

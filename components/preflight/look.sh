@@ -3,7 +3,7 @@
 # nothing that lasts: the UDP probe's listener on the server ends by itself after 20 s, the probe's rule and
 # table on the Pi are gone when this ends.
 #
-# In its environment: SITE; ROLE (server or pi); BONDS, each of ours here, `name,unit`; PORT, the first UDP port; SERVERS,
+# In its environment: SITE; ROLE (server or pi); BONDS, the names of ours here; PORT, the first UDP port; SERVERS,
 # on the Pi, the addresses that UDP is to be tried to; BIND, that on which a server's tunnels listen, empty for all; MODULES
 # of the kernel that are needed; LINES, on the Pi, `name,gateway,interface,protocol` of each, a gateway `dhcp` being what
 # DHCP gave the interface; LET, chains of others' firewalls that get rules of ours, `family,table,chain`; PROBE=yes where
@@ -39,8 +39,8 @@ tell free_mb "$(df -Pm /var | awk 'NR == 2 { print $4 }')"
 
 # A bond that the module made by itself has no slave; one with slaves that we did not make is somebody's.
 for bond in $BONDS; do
-  unit=${bond#*,} bond=${bond%,*}
-  if [ -e "/sys/class/net/$bond" ] && ! systemctl -q is-active "$unit"; then
+  # By the script that makes it: a backup that becomes the server has one of another name.
+  if [ -e "/sys/class/net/$bond" ] && ! grep -qs "link add $bond " "/etc/adsl-bonding/$SITE"/bond*; then
     if [ ! -e "/sys/class/net/$bond/bonding" ]; then
       tell foreign "$bond is there already, and is no bond"
     elif [ -n "$(cat "/sys/class/net/$bond/bonding/slaves")" ] || ip -4 -o addr show dev "$bond" | grep -q inet; then
@@ -56,7 +56,7 @@ fi
 
 # Whether a ruleset speaks of all our bonds.
 knows_bonds() {
-  for bond in $BONDS; do case $1 in *"${bond%,*}"*) ;; *) return 1 ;; esac; done
+  for bond in $BONDS; do case $1 in *"$bond"*) ;; *) return 1 ;; esac; done
 }
 
 # Somebody else's chain that drops what is forwarded, and knows nothing of a bond of ours: no accept of ours overrides it.

@@ -152,3 +152,60 @@ test("what look.sh is told", () => {
   });
   expect(statusEnvironment(plan, "pi").INTERFACE).toBe("eth0");
 });
+
+test("a dead server with a backup in its place", () => {
+  const backed = planSite(
+    parseSite(
+      exampleSite((site) => {
+        site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
+      }),
+    ),
+  );
+  const dead: Observation = { host: "server", facts: new Map(), unreachable: "no login" };
+  const pi = piTells
+    .replaceAll(" up", " down")
+    .replace("bond0 172.16.16.2", "bond-spare 172.16.16.6")
+    .replace("ping=5 5\nping_ms=38.713", "ping=5 0");
+  const toSpare = piTells.replaceAll(/tap(\d)/g, "tap$1-spare").replace(/program=.*\n/g, "");
+  const spare = serverTells.replace("203.0.113.10", "203.0.114.20");
+  const report = makeReport(
+    backed,
+    { pi: seen("pi", pi), server: dead },
+    { pi: seen("pi", toSpare), server: { ...seen("server", spare), host: "spare" } },
+  );
+  expect(report.warnings).toEqual(["server: no login"]);
+  const page = renderReport(report, now);
+  expect(page.slice(page.indexOf("the LAN"))).toMatchInlineSnapshot(`
+    "the LAN leaves through bond-spare, in place of bond0, and is seen under 203.0.114.20
+
+      line    pi    server  down          up           total down  total up
+      ovh     down  ?       6000 kbit/s   80.0 kbit/s  1.8 MB      510.0 kB
+      orange  down  ?       6000 kbit/s   80.0 kbit/s  2.8 MB      610.0 kB
+      all                   12000 kbit/s  160 kbit/s   4.5 MB      1.1 MB
+
+    Backup spare:
+             slaves up  ping across the bond  generation
+      pi     2 of 2     38.7 ms               0123456789ab
+      spare  2 of 2     39.1 ms               0123456789ab
+
+      line    pi  spare  down         up           total down  total up
+      ovh     up  up     6000 kbit/s  80.0 kbit/s  1.8 MB      510.0 kB
+      orange  up  up     6000 kbit/s  80.0 kbit/s  2.8 MB      610.0 kB
+
+    Last changes of lines:
+      2026-03-04 04:36:40  pi      ovh went out
+      2026-03-04 04:36:40  pi      ovh-at-spare came back
+      2026-03-04 04:36:40  spare   ovh-at-spare came back
+
+    Warnings:
+      server: no login
+    "
+  `);
+  expect(statusEnvironment(backed.backups[0]!, "pi")).toMatchObject({
+    BOND: "bond-spare",
+    PEER: "172.16.16.5",
+    TAPS: "tap0-spare tap1-spare",
+    INTERFACE: "",
+    PROGRAM: "no",
+  });
+});

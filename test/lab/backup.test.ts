@@ -198,20 +198,22 @@ test("status tells so, and an up says what to do", async () => {
 });
 
 test("the server's return is calm: what runs over the backup ends there, what begins goes by the server", async () => {
-  const pings = exec("client", `ping -n -D -i 0.02 -c 4500 ${far}`, { timeoutSeconds: 180 });
-  const ticks = exec("client", perl(listener, far, 90), { timeoutSeconds: 180 });
-  const ownTicks = exec("pi", perl(listener, far, 90), { timeoutSeconds: 180 });
+  const pings = exec("client", `ping -n -D -i 0.02 -c 2500 ${far}`, { timeoutSeconds: 120 });
+  const ticks = exec("client", perl(listener, far, 50), { timeoutSeconds: 120 });
+  const ownTicks = exec("pi", perl(listener, far, 50), { timeoutSeconds: 120 });
   await start("server");
   for (const bond of bonds) await whole(bond, 60);
   await must("guest", "sleep 3");
   expect(await externalAddress()).toBe(main);
   for (const port of [8080, 2200]) expect(await call(main, port)).toBe(far);
+  const returned = Number(await must("guest", "date +%s.%N"));
   for (const [what, listened] of [
     ["LAN", await ticks],
     ["Pi", await ownTicks],
   ] as const) {
     expect(listened.stdout).toMatch(/^whole$/m);
     const times = [...listened.stdout.matchAll(/^\d+\.\d+$/gm)].map(([at]) => Number(at));
+    expect(times.at(-1)).toBeGreaterThan(returned + 1);
     const { seconds } = longestPause(times);
     console.log(
       `longest pause of a connection of the ${what} over the backup at the return: ${seconds.toFixed(2)} s`,
@@ -223,8 +225,29 @@ test("the server's return is calm: what runs over the backup ends there, what be
   expect(seconds).toBeLessThan(1);
 });
 
-test("destroy leaves nothing on any host", async () => {
+test("a backup takes a dead server's place in the config, and nothing is removed from it", async () => {
+  await kill("server");
+  await stack.configure((site) => {
+    const { name: _, ...promoted } = site.backups[0];
+    site.server = promoted;
+    delete site.backups;
+  });
+  expect(await mustUp(stack)).toContain("no longer spare: nothing was removed");
+  await whole(["pi", "bond0"], 30);
+  await whole(["spare", "bond-dev"], 30);
+  expect(await externalAddress()).toBe(spare);
+  for (const host of ["pi", "spare"]) {
+    expect(await must(host, "find / -xdev -path /proc -prune -o -name '*at-spare*' -print")).toBe("");
+  }
+  expect(await must("pi", "ip -o link; ip rule; nft list table inet adsl_bonding_dev")).not.toMatch(
+    /spare|44320|dead/,
+  );
+});
+
+test("destroy leaves nothing, and the old server can be cleared by hand", async () => {
   const { code, stdout, stderr } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
   expect(code, stdout + stderr).toBe(0);
+  await start("server");
+  await must("server", "adsl-bonding-dev remove");
   for (const host of ["pi", "server", "spare"]) expect(await tracesOn(host), host).toBe("");
 });
