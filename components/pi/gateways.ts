@@ -1,5 +1,5 @@
 import { byDhcp } from "../../site/lineInterface.ts";
-import type { Plan } from "../../site/plan.ts";
+import { everyServer, type Plan } from "../../site/plan.ts";
 import type { Names } from "../names.ts";
 import { daemonUnit } from "../unit.ts";
 import { boxSet } from "./boxes.ts";
@@ -12,13 +12,14 @@ import { lanFirst } from "./routes.ts";
  * main's default route on that interface. It keeps each box's hardware address in the firewall's set, too, and has the ways
  * past the bond follow the lines as these die and come back.
  */
-export function renderGateways(
-  { lines, pi, direct }: Pick<Plan, "lines" | "pi" | "direct">,
-  names: Names,
-): string {
+export function renderGateways(plan: Plan, names: Names): string {
+  const { lines, pi, direct } = plan;
   const { ways } = direct;
-  const facts = lines.map(({ name, table, interface: device, gateway, tunnelPlans }) => {
-    const taps = tunnelPlans.map(({ piTap }) => piTap).join(" ");
+  const facts = lines.map(({ name, table, interface: device, gateway }, index) => {
+    // A line is alive by whichever server's tunnel: the main one may be dead.
+    const taps = everyServer(plan)
+      .flatMap((each) => each.lines[index]!.tunnelPlans.map(({ piTap }) => piTap))
+      .join(" ");
     return `    ${name}) table=${table} device=${device} box=${gateway}${ways.length > 0 ? ` taps='${taps}'` : ""} ;;`;
   });
   const afterwards = [

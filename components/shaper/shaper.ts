@@ -9,6 +9,8 @@ export function shaperService(plan: Plan, host: "pi" | "server"): Service[] {
   const { shaping, site } = plan;
   if (!shaping) return [];
   const names = namesOf(plan);
+  // Reading the counters empties them: one queue alone goes by them, the main bond's, which carries unless its server is dead.
+  const counts = host === "pi" && plan.at === "" && shaping.framing;
   return [
     {
       unit: names.shaperUnit.name,
@@ -21,7 +23,7 @@ export function shaperService(plan: Plan, host: "pi" | "server"): Service[] {
             shaping,
             shaping[host],
             host,
-            host === "pi" && shaping.framing ? planCounting(plan, names) : undefined,
+            counts ? planCounting(plan, names) : undefined,
           ),
           mode: "0755",
         },
