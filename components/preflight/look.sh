@@ -64,7 +64,7 @@ if command -v nft >/dev/null; then
   nft list chains 2>/dev/null | awk '
     $1 == "table" { table = $2 " " $3 }
     $1 == "chain" { chain = $2 }
-    / hook (forward|input) / && table !~ / adsl_bonding_/ { print table, chain, / hook input / ? "input" : "forward", /policy drop/ ? "drop" : "accept" }' |
+    / hook (forward|input) / && table ~ /^(ip|inet) / && table !~ / adsl_bonding_/ { print table, chain, / hook input / ? "input" : "forward", /policy drop/ ? "drop" : "accept" }' |
     while read -r family table chain hook policy; do
       if [ "$hook" = input ]; then
         [ "$policy" != drop ] || tell closed "$family $table $chain"
