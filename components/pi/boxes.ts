@@ -52,14 +52,10 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
       {
         name: "boxes",
         hook: "nat hook postrouting priority srcnat; policy accept",
-        // A box on the LAN answers LAN hosts itself. The servers' addresses are left to that: whoever deploys from the LAN
-        // keeps his connection while this is loaded.
-        rules: lines.map((line) =>
-          [
-            `ip saddr { ${ours} } ${towards(line, pi.interface)}`,
-            ...(own.includes(line) ? [] : [elsewhere]),
-            "masquerade",
-          ].join(" "),
+        // The servers' addresses are left to whatever led there before: whoever deploys from the LAN keeps his connection while
+        // this is loaded, and while destroy takes it away.
+        rules: lines.map(
+          (line) => `ip saddr { ${ours} } ${towards(line, pi.interface)} ${elsewhere} masquerade`,
         ),
       },
       ...(own.length > 0
