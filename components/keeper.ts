@@ -1,20 +1,32 @@
 import type { Names } from "./names.ts";
 import { daemonUnit, type Service } from "./unit.ts";
 
+/** A bond with what makes it, and its taps with what runs on them: names of interfaces and units. */
+export interface KeptBond {
+  name: string;
+  unit: string;
+  taps: { name: string; unit: string }[];
+}
+
 /**
- * Brings our firewall table back whenever somebody flushes all rules, as Debian's own nftables.service does at each
- * restart: without it the server masquerades nothing, and the tunnels' packets may leave by another's box. A single
+ * Brings back what somebody else takes away. Our firewall table: whoever flushes all rules, as Debian's own
+ * nftables.service does at each restart, leaves the server without a masquerade, and tunnels' packets free to leave by
+ * another's box. And a bond, or a tap of one, that was deleted: its OpenVPN would go on without it for ever. A single
  * rule that was deleted by hand stays so until the next `up`, which names it.
  */
-export function keeperService(names: Names, exceptions: boolean): Service {
+export function keeperService(names: Names, bonds: KeptBond[], exceptions: boolean): Service {
   const { keeperScript: script, keeperUnit: unit, nftTable, firewallScript } = names;
+  const looks = bonds.flatMap(({ name, unit: maker, taps }) => [
+    `  bond ${name} ${maker} &&`,
+    `    ${taps.map((tap) => `tap ${tap.name} ${tap.unit}`).join(" &&\n    ")}`,
+  ]);
   return {
     unit: unit.name,
     files: [
       {
         path: unit.path,
         text: daemonUnit({
-          description: "our firewall comes back where all rules are flushed",
+          description: "our firewall, bond and taps come back where somebody takes them away",
           needs: [names.firewallUnit.name],
           runs: [`ExecStart=${script}`],
           capabilities: "CAP_NET_ADMIN",
@@ -24,13 +36,49 @@ export function keeperService(names: Names, exceptions: boolean): Service {
       {
         path: script,
         text: `#!/bin/sh
-# Brings our table back whenever somebody flushes all rules. Called by systemd.
+# Brings our firewall table back whenever somebody flushes all rules, and a bond or a tap that was deleted. Called by systemd.
 set -u
 
-# What was flushed between the two calls is seen by the first round.
-{ echo begin; exec nft monitor${exceptions ? "" : " tables"}; } | while read -r _; do
+# What is being started or stopped is not active: a switch of ours is left alone.
+again() { # again UNIT INTERFACE
+  systemctl -q is-active "$1" || return 0
+  echo "$2 was taken away: $1 is restarted"
+  systemctl --no-block restart "$1"
+}
+
+# False where it is gone: its taps and tunnels then come back with it.
+bond() { # bond INTERFACE UNIT
+  [ ! -e "/sys/class/net/$1" ] || return 0
+  again "$2" "$1"
+  return 1
+}
+
+tap() { # tap INTERFACE UNIT
+  [ -e "/sys/class/net/$1/master" ] || again "$2" "$1"
+}
+
+links() {
+${looks.join("\n")}
+  return 0
+}
+
+table() {
   nft list table inet ${nftTable} >/dev/null 2>&1 ||
     { ${firewallScript} load && echo "our rules were flushed, and are back"; }${exceptions ? `\n  ${firewallScript} let_through` : ""}
+}
+
+# What was taken away before the monitors listened is seen by the first round.
+{
+  ip -o monitor link &
+  echo begin
+  nft monitor${exceptions ? "" : " tables"}
+  kill $!
+} | while read -r line; do
+  case $line in
+    begin) table; links ;;
+    [0-9]* | Deleted*) links ;; # ip's: an interface by its number
+    *) table ;;
+  esac
 done
 # The monitor has ended: systemd starts it anew.
 exit 1

@@ -2,9 +2,9 @@ import * as pulumi from "@pulumi/pulumi";
 import { type StagedFile, stageFile } from "../host/file.ts";
 import type { HostUnit } from "../host/generation.ts";
 import { Host } from "../host/host.ts";
-import { everyServer, type Plan } from "../site/plan.ts";
+import { everyServer, type Plan, type Tunnel } from "../site/plan.ts";
 import { exceptionsOf, type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
-import { keeperService } from "./keeper.ts";
+import { type KeptBond, keeperService } from "./keeper.ts";
 import { namesOf } from "./names.ts";
 import { type Routes, renderRoutesScript } from "./routes.ts";
 import { oneshotUnit, type Service } from "./unit.ts";
@@ -106,7 +106,14 @@ export class Machine extends pulumi.ComponentResource {
       { path: names.networkd, text: networkdText },
       { path: names.networkManager, text: networkManagerText(site, [...interfaces, taps]) },
     ]);
-    this.serve(this, keeperService(names, exceptions.length > 0));
+    this.serve(
+      this,
+      keeperService(
+        names,
+        this.bonds.map((each) => keptBond(each, isPi ? "pi" : "server")),
+        exceptions.length > 0,
+      ),
+    );
     this.registerOutputs();
   }
 
@@ -139,6 +146,16 @@ export class Machine extends pulumi.ComponentResource {
     this.fingerprints.set(name, key.stdout);
     return key.stdout;
   }
+}
+
+function keptBond(plan: Plan, end: "pi" | "server"): KeptBond {
+  const names = namesOf(plan);
+  const tapOf = ({ piTap, serverTap }: Tunnel) => (end === "pi" ? piTap : serverTap);
+  return {
+    name: plan[end].bond,
+    unit: names.bondUnit.name,
+    taps: plan.tunnels.map((tunnel) => ({ name: tapOf(tunnel), unit: names.tunnelUnit(tunnel.name) })),
+  };
 }
 
 function renderSysctl(values: Record<string, string | number>): string {

@@ -1,0 +1,267 @@
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { externalAddress } from "../../lab/demo.ts";
+import { cut, kill, reboot, restore, start } from "../../lab/index.ts";
+import { now } from "./direct.ts";
+import { deployedSite, eventually, must, slavesSettle } from "./site.ts";
+
+// Faults of a running site, each under a ping train of a LAN client to a far host: what it saw, and how both hosts ended.
+
+let generation: string;
+const table: string[] = [];
+
+beforeAll(async () => {
+  await deployedSite();
+  generation = await running("pi");
+});
+
+afterAll(async () => {
+  for (const line of ["ovh", "orange"]) await restore(line);
+  console.log(["fault | longest gap, s | pings lost | whole again after, s", ...table].join("\n"));
+});
+
+/** The id of the generation that a host runs, and nothing it is trying. */
+function running(host: string): Promise<string> {
+  const folder = "/var/lib/adsl-bonding/dev";
+  return must(host, `test ! -e ${folder}/trying && sed -n 's/^generation //p' ${folder}/current`);
+}
+
+async function beginTrain(): Promise<void> {
+  await must("guest", "systemctl stop train 2>/dev/null || true");
+  // A line that dies for the third time within a minute has to stay well for one: here each fault is the first.
+  await must("pi", "systemctl restart adsl-dev-watch");
+  const ping = "nsenter --net=/run/netns/client ping -n -D -i 0.02 198.51.100.7";
+  await must("guest", `systemd-run -q --collect --unit train sh -c 'exec ${ping} >/run/train'`);
+  await must("guest", "sleep 1");
+}
+
+/** Ends the train; the longest time between two answers, s, and how many pings got none. */
+async function endTrain(): Promise<{ gap: number; lost: number }> {
+  await must(
+    "guest",
+    "sleep 1; systemctl kill -s INT train; while systemctl -q is-active train; do sleep 0.2; done",
+  );
+  const output = await must("guest", "cat /run/train");
+  const answers = [...output.matchAll(/^\[(\d+\.\d+)\] .*icmp_seq=(\d+) .*time=/gm)];
+  const times = answers.map(([, at]) => Number(at));
+  const count = Number(output.match(/^(\d+) packets transmitted/m)?.[1]);
+  expect(times.length, output.slice(-500)).toBeGreaterThan(50);
+  const gap = Math.max(...times.slice(1).map((at, n) => at - times[n]!));
+  return { gap, lost: count - new Set(answers.map(([, , sequence]) => sequence)).size };
+}
+
+/** Waits until all slaves are up at both ends, and nothing is missing on either host. */
+async function becomesWhole(seconds: number): Promise<void> {
+  // What died a moment ago may not have been missed yet.
+  await wait(1);
+  await slavesSettle(2, seconds);
+  for (const host of ["pi", "server"]) {
+    await eventually(host, 'drift=$(adsl-bonding-dev drift) && [ -z "$drift" ]', seconds);
+  }
+}
+
+/** One fault: what happens, the longest gap that a LAN client may see, s, and for how long the site may be less than whole, s. */
+interface Fault {
+  what: string;
+  happens: () => Promise<unknown>;
+  gap: number;
+  whole: number;
+}
+
+const wait = (seconds: number) => must("guest", `sleep ${seconds}`);
+const every = (words: string) => `for pid in $(pgrep -f '${words}'); do kill -9 $pid; done`;
+
+/** A fault of a line that lasts eight seconds. */
+const passing = (begin: () => Promise<unknown>, end: () => Promise<unknown>) => async () => {
+  await begin();
+  await wait(8);
+  await end();
+};
+
+const faults: Fault[] = [
+  {
+    what: "a line is cut",
+    happens: passing(
+      () => cut("ovh"),
+      () => restore("ovh"),
+    ),
+    gap: 1,
+    whole: 20,
+  },
+  {
+    what: "a line brings nothing, but still takes",
+    happens: passing(
+      () => cut("ovh", "in"),
+      () => restore("ovh"),
+    ),
+    gap: 1,
+    whole: 20,
+  },
+  {
+    what: "a line takes nothing, but still brings",
+    happens: passing(
+      () => cut("orange", "out"),
+      () => restore("orange"),
+    ),
+    gap: 1,
+    whole: 20,
+  },
+  {
+    what: "a box is off",
+    happens: passing(
+      () => must("ovh", "ip link set eth0 down"),
+      () => must("ovh", "ip link set eth0 up"),
+    ),
+    gap: 1,
+    whole: 30,
+  },
+  {
+    what: "a box hangs: it answers the LAN, and passes nothing on",
+    happens: passing(
+      () => must("ovh", "sysctl -qw net.ipv4.ip_forward=0"),
+      () => must("ovh", "sysctl -qw net.ipv4.ip_forward=1"),
+    ),
+    gap: 1,
+    whole: 20,
+  },
+  {
+    what: "a line gets another public address",
+    happens: async () => {
+      // As a provider does who parts the line every night; the box forgets what it translated to the old one.
+      await must("internet", "ip address add 192.0.2.1 peer 192.0.2.21 dev wan-ovh");
+      const parted = "ip address del 192.0.2.11 peer 192.0.2.1 dev wan";
+      const again = "ip address add 192.0.2.21 peer 192.0.2.1 dev wan && ip route add default via 192.0.2.1";
+      await must("ovh", `${parted} && sleep 1 && ${again}`);
+    },
+    gap: 1,
+    whole: 20,
+  },
+  {
+    what: "all lines are dead for a while",
+    happens: passing(
+      async () => {
+        await cut("ovh");
+        await cut("orange");
+      },
+      async () => {
+        await restore("ovh");
+        await restore("orange");
+      },
+    ),
+    gap: 15,
+    whole: 20,
+  },
+  {
+    what: "a tunnel's OpenVPN dies on the Pi",
+    happens: () => must("pi", every("^/usr/sbin/openvpn .*tunnel-ovh")),
+    gap: 1,
+    whole: 20,
+  },
+  {
+    what: "all OpenVPN die on the server",
+    happens: () => must("server", every("^/usr/sbin/openvpn ")),
+    gap: 10,
+    whole: 30,
+  },
+  {
+    what: "a tunnel's OpenVPN is stuck on the Pi",
+    happens: passing(
+      () => must("pi", "pkill -STOP -f '^/usr/sbin/openvpn .*tunnel-ovh'"),
+      () => must("pi", "pkill -CONT -f '^/usr/sbin/openvpn .*tunnel-ovh'"),
+    ),
+    gap: 1,
+    whole: 20,
+  },
+  {
+    what: "somebody deletes a tap on the Pi",
+    happens: () => must("pi", "ip link del tap0"),
+    gap: 2,
+    whole: 30,
+  },
+  {
+    what: "somebody deletes a tap on the server",
+    happens: () => must("server", "ip link del tap1-dev"),
+    gap: 2,
+    whole: 30,
+  },
+  {
+    what: "somebody deletes the bond on the Pi",
+    happens: () => must("pi", "ip link del bond0"),
+    gap: 10,
+    whole: 30,
+  },
+  {
+    what: "somebody deletes the bond on the server",
+    happens: () => must("server", "ip link del bond-dev"),
+    gap: 10,
+    whole: 30,
+  },
+  {
+    what: "somebody takes a tap out of the bond",
+    happens: () => must("pi", "ip link set tap1 nomaster"),
+    gap: 2,
+    whole: 30,
+  },
+  {
+    what: "somebody flushes all firewall rules on the server",
+    happens: () => must("server", "nft flush ruleset"),
+    gap: 2,
+    whole: 10,
+  },
+  {
+    what: "somebody flushes all firewall rules on the Pi",
+    happens: () => must("pi", "nft flush ruleset"),
+    gap: 2,
+    whole: 10,
+  },
+  {
+    what: "the Pi's network is restarted",
+    happens: () => must("pi", "systemctl restart networking"),
+    gap: 15,
+    whole: 30,
+  },
+  {
+    what: "the server's network is restarted",
+    happens: () => must("server", "systemctl restart systemd-networkd"),
+    gap: 5,
+    whole: 30,
+  },
+  {
+    what: "all that follows the lines on the Pi is killed",
+    happens: () => must("pi", every("/etc/adsl-bonding/dev/(watch|shaper|gateways|keeper)")),
+    gap: 1,
+    whole: 20,
+  },
+  { what: "the Pi restarts", happens: () => reboot("pi"), gap: 60, whole: 90 },
+  { what: "the server restarts", happens: () => reboot("server"), gap: 60, whole: 90 },
+  {
+    what: "the Pi's power is cut",
+    happens: async () => {
+      await kill("pi");
+      await start("pi");
+    },
+    gap: 60,
+    whole: 90,
+  },
+  {
+    what: "the server's power is cut",
+    happens: async () => {
+      await kill("server");
+      await start("server");
+    },
+    gap: 60,
+    whole: 90,
+  },
+];
+
+test.each(faults)("$what", async ({ what, happens, gap, whole }) => {
+  await beginTrain();
+  await happens();
+  const over = await now();
+  await becomesWhole(whole);
+  const again = (await now()) - over;
+  const seen = await endTrain();
+  table.push([what, seen.gap.toFixed(2), seen.lost, again.toFixed(1)].join(" | "));
+  expect(seen.gap).toBeLessThan(gap);
+  expect(await externalAddress()).toBe("203.0.113.10");
+  for (const host of ["pi", "server"]) expect(await running(host), host).toBe(generation);
+});
