@@ -15,6 +15,12 @@ export function isAddress(text: unknown): text is string {
   return typeof text === "string" && ipaddr.IPv4.isValidFourPartDecimal(text);
 }
 
+/** True for an address that another machine can have: not this very machine's, nor one of many at once. */
+export function isReachable(text: unknown): text is string {
+  const others = ["unspecified", "loopback", "linkLocal", "multicast", "broadcast"];
+  return isAddress(text) && !others.includes(ipaddr.IPv4.parse(text).range());
+}
+
 /** Reads `address/prefix`; undefined when it is not one. */
 export function parseCidr(text: unknown): Cidr | undefined {
   if (typeof text !== "string") return undefined;

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Cidr, contains, isAddress, nthAddress, overlap, parseCidr } from "./address.ts";
 import { price } from "./cost.ts";
-import { address, cidr, label } from "./fields.ts";
+import { address, cidr, hostAddress, label } from "./fields.ts";
 import { letThroughOnServer } from "./letThrough.ts";
 import type { Mistake } from "./mistake.ts";
 import { ovh } from "./ovh.ts";
@@ -16,7 +16,7 @@ const backup = z.strictObject({
   /** Its name, part of names of files, units and interfaces on the Pi. */
   name: label("backup server", 8),
   /** Its public IPv4 address. */
-  address,
+  address: hostAddress,
   ssh,
   /** Its own address that the tunnels listen on, as `vpn.bind` is the main server's. Default: all of them. */
   bind: address.optional(),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isAddress, parseCidr } from "./address.ts";
+import { isAddress, isReachable, parseCidr } from "./address.ts";
 import { parseRate } from "./rate.ts";
 
 /** A check on one value, with what to tell when it fails. */
@@ -11,8 +11,8 @@ export function told(check: (value: string) => boolean, reason: string, mend: st
 /** A whole number within bounds; the unit is named in the message. */
 export function whole(min: number, max: number, unit: string) {
   const right = (value: unknown) => Number.isInteger(value) && Number(value) >= min && Number(value) <= max;
-  const reason = `must be a whole number of ${unit} from ${min} to ${max}`;
-  return z.custom<number>(right, { params: { reason, mend: `Write a number such as ${min}.` } });
+  const reason = `must be a whole number from ${min} to ${max} (${unit})`;
+  return z.custom<number>(right, { params: { reason, mend: "Write such a number, without quotes." } });
 }
 
 /** One of a few words. */
@@ -26,12 +26,13 @@ export const yesOrNo = z.custom<boolean>((value) => typeof value === "boolean", 
   params: { reason: "is neither true nor false", mend: "Write true or false, without quotes." },
 });
 
+const addressMend = "Write four numbers with dots, such as 192.0.2.1 (IPv6 and names are not taken here).";
+
 /** An IPv4 address. */
-export const address = told(
-  isAddress,
-  "is not an IPv4 address",
-  "Write four numbers with dots, such as 192.0.2.1 (IPv6 and names are not taken here).",
-);
+export const address = told(isAddress, "is not an IPv4 address", addressMend);
+
+/** The IPv4 address of one machine that others can reach. */
+export const hostAddress = told(isReachable, "is not the IPv4 address of a machine elsewhere", addressMend);
 
 /** An IPv4 address with its network's prefix length. */
 export const cidr = told(

@@ -27,7 +27,13 @@ export class ConfigError extends Error {
 }
 
 function describeMistake({ path, value, reason, mend }: Mistake): string {
-  const shown = isOvhSecret(path) ? "(not shown)" : JSON.stringify(value);
-  const found = value === undefined ? "is missing" : `= ${shown}`;
+  const found = value === undefined ? "is missing" : `= ${isOvhSecret(path) ? "(not shown)" : shown(value)}`;
   return `  ${path || "site"} ${found}: ${reason}\n      ${mend}`;
+}
+
+/** A value as the config has it; of a section or a list no more than that it is one: there may be a secret in it. */
+function shown(value: unknown): string {
+  if (Array.isArray(value)) return value.length > 0 ? "[...]" : "[]";
+  if (typeof value === "object" && value !== null) return Object.keys(value).length > 0 ? "{...}" : "{}";
+  return JSON.stringify(value);
 }

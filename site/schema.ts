@@ -4,7 +4,7 @@ import { bondModeFields } from "./bondMode.ts";
 import { bypassField, fallbackField } from "./bypass.ts";
 import { findContradictions } from "./contradictions.ts";
 import { costs, price } from "./cost.ts";
-import { address, cidr, interfaceName, label, rate, whole } from "./fields.ts";
+import { cidr, hostAddress, interfaceName, label, rate, whole } from "./fields.ts";
 import { forwardsField } from "./forwards.ts";
 import { lan } from "./lan.ts";
 import { letThrough, letThroughOnServer } from "./letThrough.ts";
@@ -49,7 +49,7 @@ const schema = z.strictObject({
   name: label("site", 8),
   server: z.strictObject({
     /** Public IPv4 address of the server. */
-    address,
+    address: hostAddress,
     ssh,
     /** Where it is to be looked up at OVH, read-only: see ovh.ts. Default: nowhere. */
     ovh: ovh.optional(),
@@ -134,6 +134,15 @@ export function parseSite(raw: unknown): Site {
   return result.data!;
 }
 
+/** What is wrong, and what to do, where a value is of another kind altogether. */
+const kinds: Record<string, Pick<Mistake, "reason" | "mend">> = {
+  object: {
+    reason: "must hold fields of its own",
+    mend: "Write its fields below it, indented, each with a colon; docs/reference.md lists them.",
+  },
+  array: { reason: "must be a list", mend: "Write its entries below it, each behind a dash." },
+};
+
 function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
   const path = pathText(issue.path);
   const value = valueAt(raw, issue.path);
@@ -152,6 +161,13 @@ function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
     const { reason, mend } = issue.params as { reason: string; mend: string };
     return [{ path, value, reason, mend }];
   }
+  const kind = issue.code === "invalid_type" ? kinds[issue.expected] : undefined;
+  if (kind && value === null) {
+    return [
+      { path, value, reason: "has nothing below it", mend: "Take it out, or write what belongs there." },
+    ];
+  }
+  if (kind) return [{ path, value, ...kind }];
   return [
     { path, value, reason: issue.message.toLowerCase(), mend: "See docs/reference.md for what it may be." },
   ];

@@ -67,6 +67,12 @@ describe("each wrong value is told with its path", () => {
     ["a rate without a unit", "lines[0].down", (s) => (s.lines[0].down = 7232)],
     ["a rate with another unit", "lines[0].up", (s) => (s.lines[0].up = "100 KB/s")],
     ["the Pi's address without its prefix", "pi.address", (s) => (s.pi.address = "192.168.1.252")],
+    ["a server that is this machine", "server.address", (s) => (s.server.address = "127.0.0.1")],
+    ["an option of ssh for a host", "pi.ssh.host", (s) => (s.pi.ssh.host = "-oProxyCommand=true")],
+    ["a login with its host", "pi.ssh.user", (s) => (s.pi.ssh.user = "pi@192.168.1.252")],
+    ["a word for a section", "watch", (s) => (s.watch = true)],
+    ["a section with nothing in it", "vpn", (s) => (s.vpn = null)],
+    ["one line without its dash", "lines", (s) => (s.lines = s.lines[0])],
     ["IPv6 where IPv4 is meant", "server.address", (s) => (s.server.address = "2001:db8::1")],
     ["a name where an address is meant", "server.address", (s) => (s.server.address = "server.example")],
     ["a field that does not exist", "lines[0].speed", (s) => (s.lines[0].speed = 50)],
@@ -219,6 +225,12 @@ describe("each wrong value is told with its path", () => {
       expect(mend).toMatch(/^[A-Z].*\.$/);
     }
   });
+});
+
+test("what stands in a section is not shown, for a secret may", () => {
+  const { message } = mistakesOf((s) => (s.servers = { ovh: { applicationSecret: "hidden" } }));
+  expect(message).toMatch(/servers = \{\.\.\.\}: no such field exists/);
+  expect(message).not.toContain("hidden");
 });
 
 test.each([[undefined], [null], ["a text"], [[]], [{}], [{ lines: "two", pi: 7 }]])(
