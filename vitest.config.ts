@@ -1,10 +1,17 @@
 import { defineConfig } from "vitest/config";
 
-// unit: seconds, needs nothing. plugin: the command plugin against a real sshd. lab: scenarios on real hosts.
+// unit: seconds, needs nothing. cuts: minutes, the hosts' program cut off at its every step. plugin: the command plugin against a real sshd. lab: scenarios on real hosts.
 export default defineConfig({
   test: {
     projects: [
-      { test: { name: "unit", include: ["test/{site,host,components,commands,toolchain}/**/*.test.ts"] } },
+      {
+        test: {
+          name: "unit",
+          include: ["test/{site,host,components,commands,toolchain}/**/*.test.ts"],
+          exclude: ["test/host/cuts.test.ts"],
+        },
+      },
+      { test: { name: "cuts", include: ["test/host/cuts.test.ts"], testTimeout: 600_000 } },
       { test: { name: "plugin", include: ["test/plugin/**/*.test.ts"], testTimeout: 120_000 } },
       {
         test: {

@@ -132,7 +132,7 @@ export class Machine extends pulumi.ComponentResource {
 
   /**
    * Makes a key pair on this machine, once for all servers, and tells its certificate's fingerprint. A pair of another name is another
-   * resource: the old one goes as deletions do, last, when both hosts have confirmed that they work with the new.
+   * resource. Nothing deletes a pair but the host itself, when it has confirmed a generation that does without.
    */
   makeKey(parent: pulumi.Resource, name: string): pulumi.Output<string> {
     const known = this.fingerprints.get(name);
@@ -140,7 +140,6 @@ export class Machine extends pulumi.ComponentResource {
     const key = this.host.call(`key ${name}`, `key ${name}`, {
       parent,
       dependsOn: this.ready,
-      onDelete: `forget-key ${name}`,
     });
     this.staged.resources.push(key);
     this.fingerprints.set(name, key.stdout);

@@ -18,11 +18,17 @@
 # It works without a network and without whoever installed it: status, revert and remove are for a person
 # at the host's own console.
 set -eu
+LC_ALL=C # what other programs print is read
+export LC_ALL
 
 site=${0##*/adsl-bonding-}
 state=/var/lib/adsl-bonding/$site
 keys=/etc/adsl-bonding/$site/keys
+run=/run
 prefix=adsl-$site
+log=$run/$prefix-switch.log
+# What the new text of a file is called beside its place, until all of them lie ready.
+fresh=$prefix-new
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -32,7 +38,9 @@ die() {
 
 # One change at a time: a second caller waits here, visibly, and gives up after five minutes.
 lock() {
-  exec 9>"/run/lock/$prefix"
+  # Nobody else may open it: whoever can, can hold it.
+  [ -e "$run/$prefix.lock" ] || (umask 077 && : >>"$run/$prefix.lock")
+  exec 9>"$run/$prefix.lock"
   flock -n 9 && return
   say "waiting for another change of this host to end"
   flock -w 300 9 || die "another change of this host has not ended within 5 minutes"
@@ -48,6 +56,11 @@ unit_line() { grep -m 1 "^unit [0-9a-f]* $2\( \|\$\)" "$1"; }
 has_line() { grep -qxF -- "$2" "$1" 2>/dev/null; }
 has_word() { case " $1 " in *" $2 "*) ;; *) false ;; esac; }
 backwards() { sed '1!G;h;$!d'; }
+# A generation is on trial, or was and is not undone yet.
+on_trial() { [ -f "$state/trying" ] || [ -f "$state/undone" ]; }
+# What this host runs when nothing is on trial; at first that is nothing.
+running() { if [ -f "$state/current" ]; then say "$state/current"; else say /dev/null; fi; }
+sum_of() { sha256sum <"$1" 2>/dev/null | cut -d ' ' -f 1; }
 
 # --- packages, keys, files ------------------------------------------------------------------------
 
@@ -58,14 +71,26 @@ packages() {
   done
   if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
-    quietly apt-get update || die "apt-get update failed: is this host's package mirror reachable?"
-    # shellcheck disable=SC2086 # the names are words
-    quietly apt-get -y --no-install-recommends install $missing || die "apt-get could not install:$missing"
     mkdir -p "$state"
-    # shellcheck disable=SC2086
+    # Noted first: where the power goes in the middle they are ours all the same.
+    # shellcheck disable=SC2086 # the names are words
     printf '%s\n' $missing >>"$state/packages"
+    enabled=$(enabled_units)
+    [ -z "$(ls /var/lib/dpkg/updates)" ] || dpkg --force-confdef --force-confold --configure -a >&2 ||
+      die "dpkg was interrupted once, and can't complete what it had begun: dpkg --configure -a"
+    quietly apt-get update || die "apt-get update failed: is this host's package mirror reachable?"
+    # shellcheck disable=SC2086
+    quietly apt-get -y --no-install-recommends install $missing || die "apt-get could not install:$missing"
+    # What came with them and was started, as Debian's openvpn.service, did not run before: ours do without.
+    enabled_units | grep -vxF -- "$enabled" | while read -r unit; do
+      systemctl -q disable --now "$unit" && say "switched off: $unit"
+    done
   fi
   say "there: $*"
+}
+
+enabled_units() {
+  systemctl list-unit-files --type=service,socket,timer --state=enabled --plain --no-legend | cut -d ' ' -f 1
 }
 
 # Runs apt without its talk, but for its waiting while another package manager holds the lock (which it does
@@ -93,11 +118,24 @@ key() {
       die "openssl could not make a key in $keys"
     mv "$keys/$name.key.new" "$keys/$name.key"
     mv "$keys/$name.crt.new" "$keys/$name.crt"
+    # Its fingerprint will be known elsewhere: it must outlast a power cut.
+    sync "$keys" "$keys/$name.key" "$keys/$name.crt"
   fi
   openssl x509 -noout -fingerprint -sha256 -in "$keys/$name.crt" | cut -d = -f 2
 }
 
-forget_key() { rm -f "$keys/$1.key" "$keys/$1.crt"; }
+# Keys that nothing of this host's generation reads: of lines that are gone, of rotations that are over.
+forget_keys() {
+  for key in "$keys"/*.key; do
+    files_of "$state/current" | xargs grep -qsF -- "$key" || rm -f "$key" "${key%.key}.crt"
+  done
+}
+
+lost_keys() {
+  files_of "$state/current" | xargs grep -ohsE -- "$keys/[A-Za-z0-9-]+\.(key|crt)" | sort -u | while read -r file; do
+    [ -s "$file" ] || say "$file is gone"
+  done
+}
 
 # Takes a file's text from stdin. Nothing outside the program's own folder changes yet.
 stage() {
@@ -105,63 +143,85 @@ stage() {
   mkdir -p "$state/staged"
   new=$(mktemp "$state/staged/.new.XXXXXX")
   cat >"$new"
-  sum=$(sha256sum <"$new" | cut -d ' ' -f 1)
+  sum=$(sum_of "$new")
   mv "$new" "$state/staged/$sum"
+  # It is not staged a second time, so it must outlast a power cut.
+  sync "$state/staged" "$state/staged/$sum"
   say "staged $1 as $sum"
 }
 
 # A new file's name may reach the disk before its text: both must have, where a power cut is to find it whole.
-to_disk() { sync -f /etc "$state"; }
+to_disk() { sync -f /etc "$state" "$0"; }
 
 # --- switching ------------------------------------------------------------------------------------
 
-# Puts the manifest's file in place; renaming makes each file whole, old or new.
-place() {
-  mode=$1 sum=$2 path=$3
-  [ -n "$(differs "$mode" "$sum" "$path")" ] || return 0
-  mkdir -p "$(dirname "$path")"
-  fresh=$(mktemp "$path.XXXXXX")
-  cat "$state/staged/$sum" >"$fresh"
-  chmod "$mode" "$fresh"
-  mv "$fresh" "$path"
-}
-
-# Takes away the files of one manifest that the other has not, places the other's, and has systemd know them.
-swap_files() {
-  files_of "$1" | while read -r path; do
-    files_of "$2" | grep -qxF -- "$path" || rm -f "$path"
-  done
+# Lays a manifest's files beside their places where these differ: a disk that is full, or can't be written, shows before
+# anything stops.
+lay_out() {
+  short=0
   while read -r word mode sum path; do
     [ "$word" = file ] || continue
-    place "$mode" "$sum" "$path"
-  done <"$2"
+    rm -f "$path.$fresh"
+    [ -n "$(differs "$mode" "$sum" "$path")" ] || continue
+    if ! { mkdir -p "$(dirname "$path")" && cat "$state/staged/$sum" >"$path.$fresh" && chmod "$mode" "$path.$fresh"; }; then
+      rm -f "$path.$fresh"
+      say "$path can't be written"
+      short=1
+    fi
+  done <"$1"
+  return $short
+}
+
+# Takes away the files of one manifest that the other has not, puts the other's in place, each whole, old or new, and has
+# systemd know them.
+swap_files() {
+  files_of "$1" | while read -r path; do
+    files_of "$2" | grep -qxF -- "$path" || rm -f "$path" "$path.$fresh"
+  done
+  files_of "$2" | while read -r path; do
+    [ ! -f "$path.$fresh" ] || mv "$path.$fresh" "$path"
+  done
   # shellcheck disable=SC2046 # the names are words
   [ -z "$(units_of "$2")" ] || systemctl -q --no-reload enable $(units_of "$2") || true
   # Once: reading all units again is what takes longest of a switch, and nothing of ours runs meanwhile.
   systemctl daemon-reload
 }
 
-# The value that each sysctl of ours had before us, kept once, so that removal can bring it back.
+# The value that each sysctl of ours had before us, kept once, so that it can come back. Where another site of this server
+# has set it since, that one knows.
 keep_sysctl() {
   sed -n 's/^\([a-z][^ =]*\) *=.*/\1/p' "$1" | while read -r name; do
-    grep -q "^$name=" "$state/sysctl" 2>/dev/null && continue
-    value=$(sysctl -n "$name" 2>/dev/null) && say "$name=$value" >>"$state/sysctl"
+    [ -z "$(kept_sysctl "$name" "$state/sysctl")" ] || continue
+    value=$(kept_sysctl "$name" "${state%/*}"/*/sysctl)
+    [ -n "$value" ] || value=$(sysctl -n "$name" 2>/dev/null) || continue
+    say "$name=$value" >>"$state/sysctl"
   done
 }
 
+kept_sysctl() { # NAME FILE...
+  wanted=$1
+  shift
+  cat "$@" 2>/dev/null | awk -v name="$wanted" 'index($0, name "=") == 1 { print substr($0, length(name) + 2); exit }'
+}
+
+# Brings back what no file of ours sets any more, nor one of another site of this server.
 restore_sysctl() {
   [ -f "$state/sysctl" ] || return 0
   while IFS='=' read -r name value; do
-    # Another site of this server may want it still.
-    grep -qs "^$name *=" /etc/sysctl.d/*-adsl-*.conf || sysctl -q -w "$name=$value" || true
-  done <"$state/sysctl"
+    if grep -qs "^$name *=" /etc/sysctl.d/*-adsl-*.conf; then
+      say "$name=$value"
+    else
+      sysctl -q -w "$name=$value" 2>/dev/null || true
+    fi
+  done <"$state/sysctl" >"$state/sysctl.new"
+  mv "$state/sysctl.new" "$state/sysctl"
 }
 
 # Says how a file differs from its line in the manifest.
 differs() {
   if [ ! -f "$3" ]; then
     say "$3 is gone"
-  elif [ "$(sha256sum <"$3" | cut -d ' ' -f 1)" != "$2" ]; then
+  elif [ "$(sum_of "$3")" != "$2" ]; then
     say "$3 was edited"
   elif [ "$(stat -c %a "$3")" != "${1#0}" ]; then
     say "$3 has another mode"
@@ -187,7 +247,7 @@ unsound() {
   done
 }
 
-# Goes from one manifest (may be absent) to another (may be absent: then nothing of ours is left running).
+# Goes from one manifest to another, whose files are laid out; either may be empty.
 # Only units whose digest differs or that somebody has meddled with are stopped, or restarted in their turn; everything
 # listed is started, which does nothing to what runs.
 apply() {
@@ -206,8 +266,10 @@ apply() {
   swap_files "$old" "$new"
   files_of "$new" | grep '^/etc/sysctl\.d/' | while read -r path; do
     keep_sysctl "$path"
-    sysctl -q -p "$path"
+    # An interface may be gone for a while, and its settings with it.
+    sysctl -q -e -p "$path" || say "not all of $path could be set"
   done
+  restore_sysctl
   tell "$old" "$new"
   [ -z "$rolling" ] || roll "$new" "$rolling"
   # All at once: each call for itself would have systemd read all units again. A unit that fails doesn't keep
@@ -281,25 +343,54 @@ tell() {
 arm() {
   lock
   mkdir -p "$state"
-  [ ! -f "$state/trying" ] || revert_now "a new generation was armed before this one was confirmed"
+  await_trial
   new=$(mktemp "$state/.armed.XXXXXX")
   cat >"$new"
   id=$(id_of "$new")
   [ -n "$id" ] || die "the manifest has no generation"
   while read -r word _ sum path; do
     [ "$word" = file ] || continue
-    [ -f "$state/staged/$sum" ] ||
-      die "$path was never staged here; was this host made anew while this went on? The next \`pulumi up\` stages all again"
+    [ "$(sum_of "$state/staged/$sum")" = "$sum" ] || {
+      # By another name of the installation the next look knows that all has to be done again.
+      date -u +%Y%m%dT%H%M%S >"$state/installation"
+      die "the text of $path is not here, or not whole; the next \`pulumi up\` stages all again"
+    }
   done <"$new"
+  # Room for going back, whatever fills the disk meanwhile.
+  fallocate -l 2M "$state/reserve" 2>/dev/null || head -c 2M /dev/zero >"$state/reserve" || {
+    rm -f "$state/reserve" "$new"
+    die "there is no room left in $state"
+  }
+  systemctl -q is-enabled "$prefix-recover.service" || systemctl -q enable "$prefix-recover.service"
   mv "$new" "$state/armed"
+  to_disk
   say "armed $id"
+}
+
+# Another `up` may be trying a generation, or one that was killed has left it: it is confirmed, or undoes itself.
+await_trial() {
+  on_trial || return 0
+  end=$(($(now) + $(within) + 120))
+  say "waiting until the change that is being tried here is confirmed or undone"
+  while on_trial; do
+    [ "$(now)" -lt "$end" ] || die "a change that is being tried here does not end. At the host: sudo $0 revert"
+    flock -u 9
+    sleep 2
+    lock
+  done
+}
+
+# Refuses, and remembers it: by that the next look differs, and the next `up` takes all steps again.
+refuse() {
+  say "$(date -u +%FT%TZ), $*" >"$state/reverted"
+  die "$*; \`pulumi up\` again"
 }
 
 # Starts the change of an armed generation, detached: what follows may cut the caller's own way to this host.
 switch() {
   lock
   id=$1
-  if [ "$(id_of "$state/current")" = "$id" ] && [ ! -f "$state/armed" ]; then
+  if [ "$(id_of "$state/current")" = "$id" ] && [ ! -f "$state/armed" ] && ! on_trial; then
     say "active already"
     return 0
   fi
@@ -307,37 +398,55 @@ switch() {
     say "switching already"
     return 0
   fi
-  [ "$(id_of "$state/armed")" = "$id" ] || die "generation $id is not armed here"
-  rm -f "$state/reverted" "$state/switched"
+  ! on_trial || die "another change is being tried here"
+  [ "$(id_of "$state/armed")" = "$id" ] || refuse "generation $id is not armed here"
   # How much worked before: the new generation must do as well. At a first deployment all must work.
   before=
   check=$(field "$state/current" check)
   [ -z "$check" ] || before=$("$check" count 2>/dev/null || true)
   say "$before" >"$state/before"
   [ -z "$check" ] || "$check" working >"$state/working" 2>/dev/null || true
+  # What may be left of an earlier trial has nothing to undo any more, and must not meddle with this one.
+  systemctl stop "$prefix-revert.timer" "$prefix-revert.service" 2>/dev/null || true
+  rm -f "$state/reverted" "$state/switched"
+  # The timer first: from here on every way ends in a whole generation.
+  systemd-run -q --collect --unit "$prefix-revert" --on-active "$(field "$state/armed" within)" --on-unit-inactive 30 \
+    --timer-property AccuracySec=1s "$0" expire "$id" || die "systemd-run could start no timer that would undo the change"
   mv "$state/armed" "$state/trying"
   to_disk
-  # The timer first: from here on every way ends in a whole generation.
-  systemd-run -q --collect --unit "$prefix-revert" --on-active "$(field "$state/trying" within)" \
-    --timer-property AccuracySec=1s "$0" revert "it was not confirmed in time"
-  systemd-run -q --collect --unit "$prefix-switch" --no-block "$0" switch-now
+  systemd-run -q --collect --unit "$prefix-switch" --no-block "$0" switch-now || {
+    give_up "systemd-run could not start it"
+    die "systemd-run could not start the switch"
+  }
   say "switching to $id"
 }
 
 switch_now() {
   lock
   [ -f "$state/trying" ] || die "nothing to switch to"
-  manifest "$state/current" >"$state/from"
+  if ! lay_out "$state/trying" >"$log" 2>&1; then
+    give_up "it can't be placed: $(tail -n 1 "$log")"
+    return 0
+  fi
   # In a subshell of its own, and not as a condition: there `set -e` would not end it at the first failure.
   set +e
-  (set -e && apply "$state/from" "$state/trying") >"$state/switch.log" 2>&1
+  (set -e && apply "$(running)" "$state/trying") >"$log" 2>&1
   failed=$?
   set -e
   if [ "$failed" = 0 ]; then
     touch "$state/switched"
   else
-    revert_now "placing it failed: $(tail -n 1 "$state/switch.log")"
+    revert_now "placing it failed: $(tail -n 1 "$log")"
   fi
+}
+
+# Ends the trial of a generation for which nothing has been changed yet.
+give_up() {
+  files_of "$state/trying" | while read -r path; do rm -f "$path.$fresh"; done
+  rm -f "$state/reserve"
+  say "$(date -u +%FT%TZ), generation $(id_of "$state/trying"): $1" >"$state/reverted" || true
+  rm -f "$state/trying"
+  systemctl stop "$prefix-revert.timer" 2>/dev/null || true
 }
 
 # A manifest's text, nothing when there is none.
@@ -354,7 +463,7 @@ settle() {
       die "generation $id does not work here, so it undoes itself within $(within) s: $answer"
     fi
     [ -f "$state/trying" ] || [ "$(id_of "$state/current")" = "$id" ] || {
-      manifest "$state/switch.log" >&2
+      manifest "$log" >&2
       die "$answer"
     }
     sleep 1
@@ -362,7 +471,11 @@ settle() {
   say "$answer"
 }
 
-now() { date +%s; }
+# Seconds of a clock that nobody sets: a Pi learns the time of day some while after its start.
+now() {
+  read -r uptime _ </proc/uptime
+  say "${uptime%%.*}"
+}
 within() { field "$state/trying" within | grep . || echo 90; }
 
 # Says what keeps a generation from working; true when nothing does.
@@ -400,7 +513,7 @@ journal() {
 confirm() {
   lock
   id=$1
-  if [ ! -f "$state/trying" ] && [ "$(id_of "$state/current")" = "$id" ]; then
+  if ! on_trial && [ "$(id_of "$state/current")" = "$id" ]; then
     say "active already"
     return 0
   fi
@@ -411,49 +524,106 @@ confirm() {
   mv "$state/trying" "$state/current"
   to_disk
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
-  rm -f "$state/reverted" "$state/switched" "$state/before" "$state/from" "$state"/working* "$state"/staged/.new.*
+  rm -f "$state/reverted" "$state/switched" "$state/before" "$state/reserve" "$state"/working* "$state"/staged/.new.*
   for file in "$state"/staged/*; do
     grep -q " ${file##*/} " "$state/current" || rm -f "$file"
   done
+  forget_keys
   say "active: $id"
 }
 
-# Goes back to the generation before, or to none when this was the first.
+# Goes back to the generation before, or to none when this was the first. Detached, for it may cut the caller's own way here.
 revert() {
+  if [ "${1:-}" != now ]; then
+    on_trial || {
+      say "nothing to undo: no generation is being tried"
+      return 0
+    }
+    systemd-run -q --collect --wait --pipe --unit "$prefix-undo" "$0" revert now || die "it could not be undone"
+    return 0
+  fi
   lock
-  if [ -f "$state/trying" ]; then
-    revert_now "${1:-somebody asked for it on the host}"
+  ! on_trial || revert_now "somebody asked for it on the host"
+}
+
+# The timer's: a generation that was not confirmed in time is undone, tried every half minute until that is done.
+expire() {
+  # A switch that hangs would keep the lock for ever.
+  systemctl stop "$prefix-switch.service" 2>/dev/null || true
+  lock
+  if [ -f "$state/undone" ] || [ "$(id_of "$state/trying")" = "$1" ]; then
+    revert_now "it was not confirmed in time"
   else
-    say "nothing to undo: no generation is being tried"
+    systemctl stop "$prefix-revert.timer" 2>/dev/null || true
   fi
 }
 
+# Whatever of it fails, all the rest is done: above all, what is to run is started. The timer goes on until it is.
 revert_now() {
+  to=$(running)
+  rm -f "$state/reserve"
+  # The first try goes on without what it can't write; a further one would stop everything again for nothing.
+  if [ -f "$state/undone" ] && ! lay_out "$to"; then
+    say "going back waits for room on the disk"
+    return 0
+  fi
   say "going back: $1"
+  [ ! -f "$state/trying" ] || mv "$state/trying" "$state/undone"
+  say "$(date -u +%FT%TZ), generation $(id_of "$state/undone"): $1" >"$state/reverted" || true
+  (
+    set +e
+    lay_out "$to"
+    apply "$state/undone" "$to"
+    # Once more, one by one: it does nothing to what is enabled and runs.
+    for unit in $(units_of "$to"); do
+      systemctl -q --no-reload enable "$unit"
+      systemctl start "$unit"
+    done
+  ) || true
+  to_disk || true
+  if [ -n "$(misplaced "$to")$(left_over "$state/undone" "$to")" ]; then
+    say "not all of it could be undone"
+    return 0
+  fi
+  rm -f "$state/switched" "$state/undone" "$state"/working*
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
-  manifest "$state/current" >"$state/to"
-  mv "$state/trying" "$state/undone"
-  say "$(date -u +%FT%TZ), generation $(id_of "$state/undone"): $1" >"$state/reverted"
-  apply "$state/undone" "$state/to"
-  [ -s "$state/to" ] || restore_sysctl
-  rm -f "$state/switched" "$state/to" "$state/undone" "$state"/working*
+}
+
+# What only the first of two manifests wants: its files that are still there, and its units that still run, or would at the
+# next boot.
+left_over() {
+  files_of "$1" | while read -r path; do
+    files_of "$2" | grep -qxF -- "$path" || [ ! -e "$path" ] || say "$path"
+  done
+  units_of "$1" | while read -r unit; do
+    ! units_of "$2" | grep -qxF -- "$unit" || continue
+    ! { systemctl -q is-active "$unit" || systemctl -q is-enabled "$unit" 2>/dev/null; } || say "$unit"
+  done
 }
 
 # At boot: a generation that was being tried when the power went is undone before anything of it starts.
 recover() {
   lock
-  [ -f "$state/trying" ] || [ -f "$state/undone" ] || return 0
-  [ -f "$state/trying" ] || mv "$state/undone" "$state/trying"
-  say "$(date -u +%FT%TZ), generation $(id_of "$state/trying"): the host restarted before it was confirmed" >"$state/reverted"
-  manifest "$state/current" >"$state/to"
-  # Nothing of ours runs yet: only files and enablement go back, systemd then starts what is enabled.
-  units_of "$state/trying" | while read -r unit; do
-    units_of "$state/to" | grep -qxF -- "$unit" || systemctl -q --no-reload disable "$unit" || true
+  on_trial || return 0
+  # Whatever fails, all the rest is done.
+  set +e
+  to=$(running)
+  rm -f "$state/reserve"
+  for which in undone trying; do
+    tried=$state/$which
+    [ -f "$tried" ] || continue
+    say "$(date -u +%FT%TZ), generation $(id_of "$tried"): the host restarted before it was confirmed" >"$state/reverted"
+    # Nothing of ours runs yet: only files and enablement go back, systemd then starts what is enabled.
+    units_of "$tried" | while read -r unit; do
+      units_of "$to" | grep -qxF -- "$unit" || systemctl -q --no-reload disable "$unit"
+    done
+    lay_out "$to"
+    swap_files "$tried" "$to"
   done
-  swap_files "$state/trying" "$state/to"
-  rm -f "$state/trying" "$state/switched" "$state/to"
+  to_disk
+  rm -f "$state/trying" "$state/undone" "$state/switched"
   # Units pulled in with the old files would start now, or fail for want of them: start what is wanted.
-  for unit in $(units_of "$state/current"); do systemctl start --no-block "$unit"; done
+  for unit in $(units_of "$to"); do systemctl start --no-block "$unit"; done
 }
 
 # --- telling --------------------------------------------------------------------------------------
@@ -463,6 +633,8 @@ recover() {
 drift() {
   if [ -f "$state/trying" ]; then
     say "generation $(id_of "$state/trying") was not confirmed"
+  elif [ -f "$state/undone" ]; then
+    say "generation $(id_of "$state/undone") is not undone yet"
   elif [ -f "$state/reverted" ]; then
     say "undone at $(cat "$state/reverted")"
   elif [ -f "$state/current" ]; then
@@ -471,9 +643,18 @@ drift() {
   fi
 }
 
+# What of a manifest's files is gone, or another than it should be.
+misplaced() { sed -n 's/^file //p' "$1" | while read -r mode sum path; do differs "$mode" "$sum" "$path"; done; }
+
 drifted() {
-  sed -n 's/^file //p' "$state/current" | while read -r mode sum path; do differs "$mode" "$sum" "$path"; done
+  misplaced "$state/current"
+  lost_keys
   gone "$state/current"
+  files_of "$state/current" | grep '^/etc/sysctl\.d/' | xargs cat 2>/dev/null | while read -r name _ wanted; do
+    value=$(sysctl -n "$name" 2>/dev/null) || continue
+    [ "$value" = "$wanted" ] || say "$name is $value, not $wanted"
+  done
+  systemctl -q is-enabled "$prefix-recover.service" || say "$prefix-recover.service is not enabled"
   for unit in $(units_of "$state/current"); do
     systemctl -q is-enabled "$unit" || say "$unit is not enabled"
     systemctl -q is-active "$unit" || say "$unit is not running"
@@ -482,7 +663,7 @@ drifted() {
 
 status() {
   say "site $site"
-  for which in current armed trying; do
+  for which in current armed trying undone; do
     [ ! -f "$state/$which" ] || say "$which generation: $(id_of "$state/$which")"
   done
   [ ! -f "$state/reverted" ] || say "last undone: $(cat "$state/reverted")"
@@ -502,7 +683,7 @@ setup() {
   [ -z "${1:-}" ] || say "$1" >"$state/installation"
   rm -f "$state/role"
   [ -z "${2:-}" ] || say "$2" >"$state/role"
-  cat >"/etc/systemd/system/$prefix-recover.service" <<EOF
+  cat >"/etc/systemd/system/$prefix-recover.service.$fresh" <<EOF
 [Unit]
 Description=adsl-bonding $site: undo a generation that was not confirmed before the restart
 DefaultDependencies=no
@@ -519,35 +700,41 @@ ExecStart=$0 recover
 [Install]
 WantedBy=sysinit.target
 EOF
+  mv "/etc/systemd/system/$prefix-recover.service.$fresh" "/etc/systemd/system/$prefix-recover.service"
   # It has systemd read all units again by itself.
   systemctl -q enable "$prefix-recover.service"
+  to_disk
   say "set up"
 }
+
+# The name that this installation was given; none where something is lost that only a new one makes again.
+installation() { [ -n "$(lost_keys)" ] || cat "$state/installation" 2>/dev/null; }
 
 # Leaves nothing of ours but packages, which it lists. Detached, for it may cut the caller's own way here.
 remove() {
   if [ "${1:-}" != now ]; then
-    systemd-run -q --collect --wait --unit "$prefix-remove" "$0" remove now || die "removal failed: journalctl -u $prefix-remove"
-    say "removed; the packages it had installed stay: $(paste -s -d ' ' "$state.packages" 2>/dev/null)"
-    rm -f "$state.packages"
-    rmdir /var/lib/adsl-bonding /etc/adsl-bonding 2>/dev/null || true
+    systemd-run -q --collect --wait --pipe --unit "$prefix-remove" "$0" remove now || die "removal failed"
     return 0
   fi
+  systemctl stop "$prefix-revert.timer" "$prefix-switch.service" 2>/dev/null || true
   lock
-  systemctl stop "$prefix-revert.timer" 2>/dev/null || true
-  : >"$state/none"
+  # Whatever fails, all the rest is done.
+  set +e
   for which in trying undone current; do
-    [ ! -f "$state/$which" ] || apply "$state/$which" "$state/none"
+    [ ! -f "$state/$which" ] || apply "$state/$which" /dev/null
   done
   restore_sysctl
-  systemctl -q --no-reload disable "$prefix-recover.service" || true
+  systemctl -q --no-reload disable "$prefix-recover.service"
   rm -f "/etc/systemd/system/$prefix-recover.service"
   systemctl daemon-reload
+  systemctl reset-failed "$prefix-*" 2>/dev/null
   # The group that systemd made for the tunnels' template stays behind, empty, unless it is stopped.
-  systemctl stop "system-$(systemd-escape "$prefix-tunnel").slice" 2>/dev/null || true
-  [ ! -f "$state/packages" ] || mv "$state/packages" "$state.packages"
-  rm -rf "$state" "/etc/adsl-bonding/$site"
-  rm -f "$0" "/run/lock/$prefix" "/run/$prefix-probe"
+  systemctl stop "system-$(systemd-escape "$prefix-tunnel").slice" 2>/dev/null
+  installed=$(awk '!seen[$0]++' "$state/packages" 2>/dev/null | paste -s -d ' ')
+  rm -rf "$state" "/etc/adsl-bonding/$site" || die "not everything could be removed"
+  rm -f "$0" "$run/$prefix.lock" "$log" "$run/$prefix-probe"
+  rmdir "${state%/*}" /etc/adsl-bonding 2>/dev/null
+  say "removed; the packages it had installed stay: $installed"
 }
 
 # Removes, unless the host has become something else of the site since: a backup server that was made the main one has
@@ -570,7 +757,6 @@ main() {
     setup) setup "$@" ;;
     packages) packages "$@" ;;
     key) key "$@" ;;
-    forget-key) forget_key "$@" ;;
     stage) stage "$@" ;;
     arm) arm ;;
     switch) switch "$@" ;;
@@ -578,8 +764,10 @@ main() {
     settle) settle "$@" ;;
     confirm) confirm "$@" ;;
     revert) revert "$@" ;;
+    expire) expire "$@" ;;
     recover) recover ;;
     drift) drift ;;
+    installation) installation ;;
     status) status ;;
     remove) remove "$@" ;;
     remove-as) remove_as "$@" ;;

@@ -152,9 +152,7 @@ async function cached(kind: string, build: (folder: string) => Promise<void>): P
   await mkdir(all, { recursive: true });
   const present = await readdir(all);
   if (present.includes(name)) return join(all, name);
-  for (const old of present.filter((entry) => entry.startsWith(`${kind}-`))) {
-    await rm(join(all, old), { recursive: true, force: true });
-  }
+  for (const old of present.filter((entry) => entry.startsWith(`${kind}-`))) await discard(join(all, old));
   const folder = join(all, `${kind}-unfinished`);
   await mkdir(folder);
   const start = Date.now();
@@ -163,6 +161,15 @@ async function cached(kind: string, build: (folder: string) => Promise<void>): P
   await rename(folder, join(all, name));
   step(`built the image ${kind} in ${Math.round((Date.now() - start) / 1000)} s`);
   return join(all, name);
+}
+
+/** Removes a folder, with what a build that was ended in its middle has left mounted below it. */
+async function discard(folder: string): Promise<void> {
+  const mounts = (await readFile("/proc/mounts", "utf8")).split("\n").map((line) => line.split(" ")[1] ?? "");
+  for (const mount of mounts.filter((path) => path.startsWith(`${folder}/`)).reverse()) {
+    await run("umount", ["--lazy", mount]);
+  }
+  await rm(folder, { recursive: true, force: true });
 }
 
 /** The machine's own apt tells where packages come from: mirrors differ from place to place. */

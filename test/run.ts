@@ -1,6 +1,6 @@
 // The project's tests, from a bare clone:  sh toolchain/run test/run.ts unit|core|all [SCENARIO...] [--minutes N]
 //   unit  types, lint, unit tests: under a minute, no lab, no Pulumi CLI
-//   core  the same, the command plugin's conformance, and the lab scenarios that everything stands on
+//   core  the same, the hosts' program cut off at its every step, the command plugin's conformance, and the lab scenarios that everything stands on
 //   all   every other scenario, or those named; what has passed on the same sources is not run again
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -64,6 +64,7 @@ if (mode === "unit") {
   if (allPassed()) {
     await prepareMachine({ sshd: "openssh-server", ssh: "openssh-client" });
     await ensureToolchain();
+    await vitest("cuts", "cuts");
     await vitest("plugin", "plugin");
     for (const name of coreScenarios) await vitest(`lab ${name}`, "lab", `test/lab/${name}.test.ts`);
   }

@@ -9,12 +9,13 @@
 # DHCP gave the interface; LET, chains of others' firewalls that get rules of ours, `family,table,chain`; PROBE=yes where
 # UDP is to be tried.
 set -u
+export LC_ALL=C # what other programs print is read
 : "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORT:?}" "${SERVERS=}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 state=/var/lib/adsl-bonding/$SITE
 
 # A change of this host that is under way, one that undoes itself say, is waited for: its end is what counts.
-[ ! -e "/run/lock/adsl-$SITE" ] || flock -w 30 "/run/lock/adsl-$SITE" true
+[ ! -e "/run/adsl-$SITE.lock" ] || flock -w 30 "/run/adsl-$SITE.lock" true
 # Where there is a generation its tunnels show which line works, whether they run now or not, and its firewall would
 # drop a probe.
 for which in current trying undone; do [ ! -e "$state/$which" ] || PROBE=no; done
@@ -26,6 +27,7 @@ tell() { printf '%s=%s\n' "$1" "$2"; }
 tell os "${ID:-unknown} ${VERSION_ID:-}"
 tell kernel "$(uname -r)"
 command -v apt-get >/dev/null || tell lacks apt-get
+for folder in /etc /usr/local /var/lib; do [ -w "$folder" ] || tell lacks "a $folder that can be written to"; done
 [ -d /run/systemd/system ] || tell lacks systemd
 for module in $MODULES; do
   [ -d "/sys/module/$module" ] || modprobe -n -q "$module" || tell lacks "the kernel module $module"
@@ -49,8 +51,17 @@ for bond in $BONDS; do
   fi
 done
 
+# Two sites can share a server, but no Pi.
+for other in /usr/local/sbin/adsl-bonding-*; do
+  if [ "$ROLE" = pi ] && [ -x "$other" ] && [ "$other" != "$program" ]; then
+    tell foreign "the site ${other##*/adsl-bonding-} stands on it: was its name changed in the config? Give the old name back, or destroy that site first"
+  fi
+done
+
 if [ -x "$program" ] && [ -d "$state" ]; then
-  tell installation "$(cat "$state/installation" 2>/dev/null)"
+  # None where something is lost that only a new installation makes again.
+  name=$("$program" installation) && tell installation "$name"
+  tell generation "$(sed -n 's/^generation //p' "$state/current" 2>/dev/null)"
   tell drift "$("$program" drift | tail -n 1)"
 fi
 

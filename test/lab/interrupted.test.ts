@@ -42,7 +42,7 @@ async function nextUp(): Promise<void> {
 
 test("a Pulumi killed while the hosts are armed: nothing has changed, and the next up completes", async () => {
   // Another change of the server, that lasts: its arming waits for that one, and so does the Pi's switch.
-  await must("server", "systemd-run -q --collect --unit other-change flock /run/lock/adsl-dev sleep 600");
+  await must("server", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 600");
   await killedUp("armed");
   await must("server", "systemctl stop other-change");
   for (const host of ["pi", "server"]) await must(host, "test ! -e /var/lib/adsl-bonding/dev/trying");
