@@ -1,5 +1,8 @@
 import * as pulumi from "@pulumi/pulumi";
 
+/** All that the program declares: its own components, commands on its hosts, and Pulumi's own (the stack, providers). */
+const declared = /^(adsl-bonding:|pulumi:|command:remote:Command$)/;
+
 /**
  * Has the program refuse what no part of it, now or later, may ask for: a resource at OVH (one that is declared
  * can order, reinstall or end a server; a look-up is no resource), a command over a connection that takes any host
@@ -11,6 +14,11 @@ export function guardStack(): void {
     if (type.startsWith("ovh:")) {
       throw new pulumi.RunError(
         `${name} is a resource of type ${type}: this program declares nothing at OVH, which could order, reinstall or end a server`,
+      );
+    }
+    if (!declared.test(type)) {
+      throw new pulumi.RunError(
+        `${name} is a resource of type ${type}: this program declares commands on its hosts, and nothing else`,
       );
     }
     if (!type.startsWith("command:")) return undefined;
@@ -40,12 +48,24 @@ function pinned(name: string, connection: pulumi.Input<Connection>) {
 }
 
 function shown(name: string, key: string, value: unknown) {
-  if (typeof value !== "object" || value === null) return value;
-  const output = pulumi.output(value);
+  const refusal = new pulumi.RunError(`${name} has a secret in its ${key}, where it would be shown`);
+  if (typeof value !== "object" || value === null) {
+    if (holdsKey(value)) throw refusal;
+    return value;
+  }
+  const output = pulumi.output(value).apply((known) => {
+    if (holdsKey(known)) throw refusal;
+    return known;
+  });
   return pulumi.output(
     pulumi.isSecret(output).then((secret) => {
-      if (secret) throw new pulumi.RunError(`${name} has a secret in its ${key}, where it would be shown`);
+      if (secret) throw refusal;
       return output;
     }),
   );
+}
+
+/** A private key is a secret, marked as one or not. */
+function holdsKey(value: unknown): boolean {
+  return typeof value === "string" && value.includes("PRIVATE KEY-----");
 }

@@ -73,6 +73,14 @@ test("nor can a server be ordered, reinstalled, imported, read or adopted by the
   expect(declared).toEqual([]);
 });
 
+test.each(["hcloud:index/server:Server", "command:local:Command", "pulumi-nodejs:dynamic:Resource"])(
+  "nothing else that could do something elsewhere is declared: %s",
+  (type) => {
+    expect(() => new Tried(type, "tried", {})).toThrow(/declares commands on its hosts, and nothing else/);
+    expect(declared).toEqual([]);
+  },
+);
+
 const hostKey = "ssh-ed25519 AAAA";
 
 /** How declaring a command ends: with its resource declared, or with the error that kept it from that. */
@@ -132,6 +140,15 @@ test.each<[string, Record<string, unknown>, RegExp]>([
     "with a secret in its environment",
     { connection: { host: "192.0.2.1", hostKey }, create: "true", environment: { A: pulumi.secret("x") } },
     /a secret in its environment/,
+  ],
+  [
+    "with a private key on its input that nobody marked",
+    {
+      connection: { host: "192.0.2.1", hostKey },
+      create: "cat",
+      stdin: pulumi.output("-----BEGIN OPENSSH PRIVATE KEY-----"),
+    },
+    /a secret in its stdin/,
   ],
   [
     "with a secret in what removes it",
