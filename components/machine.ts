@@ -12,6 +12,12 @@ import { oneshotUnit, type Service } from "./unit.ts";
 /** What both ends need of the distribution: the tunnels, the firewall, the offloads, the keys, the check. */
 const commonPackages = ["openvpn", "nftables", "ethtool", "openssl", "iputils-ping", "procps"];
 
+/**
+ * So many files are staged on one machine at a time. Pulumi would begin all at once, four for each core of the operator's
+ * machine, and sshd drops logins by chance once ten have not authenticated yet (sshd_config's MaxStartups 10:30:100).
+ */
+const atATime = 5;
+
 /** What tells the Pi from the server: the texts of the files that differ. */
 export interface MachineTexts {
   routes: Routes;
@@ -118,10 +124,13 @@ export class Machine extends pulumi.ComponentResource {
   }
 
   /** Stages files on this machine for a component, under which a preview shows them. */
-  stage(parent: pulumi.Resource, files: StagedFile[], after: pulumi.Resource[] = []) {
-    const dependsOn = [...this.ready, ...after];
-    this.staged.files.push(...files);
-    this.staged.resources.push(...files.map((file) => stageFile(this.host, file, { parent, dependsOn })));
+  stage(parent: pulumi.Resource, files: StagedFile[]) {
+    for (const file of files) {
+      const earlier = this.staged.resources.at(-atATime);
+      const dependsOn = earlier ? [...this.ready, earlier] : this.ready;
+      this.staged.files.push(file);
+      this.staged.resources.push(stageFile(this.host, file, { parent, dependsOn }));
+    }
   }
 
   /** Stages a service's files, and has the activation run it. */

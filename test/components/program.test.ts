@@ -102,7 +102,8 @@ test("a backup server: what is added on the Pi, and what stands on the backup", 
   const shown = others.filter(({ name }) =>
     /^pi .*(check|hangup\.service|tunnel@\.service|ovh-at-spare\.conf)$/.test(name),
   );
-  expect(shown.map(({ name, inputs }) => `=== ${name}\n${inputs.stdin}`).join("\n")).toMatchSnapshot("texts");
+  const listed = shown.map(({ name, inputs }) => `=== ${name}\n${inputs.stdin}`).sort();
+  expect(listed.join("\n")).toMatchSnapshot("texts");
   const program = backed.commands.find(({ name }) => name.startsWith("spare program"))!.inputs;
   expect(program.create).toMatch(/ setup "" spare'$/);
   expect(program.delete).toContain(" remove-as spare");
