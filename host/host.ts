@@ -140,7 +140,7 @@ function readKey(file: string): string {
     return readFileSync(expandHome(file), "utf8");
   } catch (error) {
     const why = (error as Error).message;
-    throw new Error(
+    throw new pulumi.RunError(
       `privateKeyFile: ${why}. Name the file of your SSH key, or leave it out to use ssh-agent.`,
     );
   }

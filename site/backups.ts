@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Cidr, contains, isAddress, nthAddress, overlap, parseCidr } from "./address.ts";
 import { price } from "./cost.ts";
-import { address, cidr, hostAddress, label } from "./fields.ts";
+import { cidr, hostAddress, label } from "./fields.ts";
 import { letThroughOnServer } from "./letThrough.ts";
 import type { Mistake } from "./mistake.ts";
 import { ovh } from "./ovh.ts";
@@ -19,7 +19,7 @@ const backup = z.strictObject({
   address: hostAddress,
   ssh,
   /** Its own address that the tunnels listen on, as `vpn.bind` is the main server's. Default: all of them. */
-  bind: address.optional(),
+  bind: hostAddress.optional(),
   /** Network of its bond, as `bond.network` is of the main server's. Default: see networkOf. */
   network: cidr.optional(),
   /** Where it is looked up at OVH, as `server.ovh`. Default: nowhere. */

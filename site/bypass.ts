@@ -192,7 +192,10 @@ export function directContradictions(site: Raw, lines: Raw[], lan: Cidr | undefi
 function unknownLine(path: string, value: unknown, lines: Raw[]): Mistake[] {
   const names = lines.map(({ name }) => name).filter((name) => typeof name === "string");
   if (typeof value !== "string" || names.length < lines.length || names.includes(value)) return [];
-  return [{ path, value, reason: "is no line of the site", mend: `Write one of ${names.join(", ")}.` }];
+  const also = path === "fallback" ? "true, false (without quotes), or " : "";
+  return [
+    { path, value, reason: "is no line of the site", mend: `Write ${also}one of ${names.join(", ")}.` },
+  ];
 }
 
 function choosesNothing(path: string, each: Raw): Mistake[] {

@@ -31,12 +31,13 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...names(lines),
     ...networks(lan, parseCidr(bond.network), bond.network),
     ...serverOutside(server.address, lan, parseCidr(bond.network)),
-    ...tunnelContradictions(lines, asRecord(site.vpn), bond),
+    ...tunnelContradictions(lines, asRecord(site.vpn), bond, site),
     ...modeContradictions(bond, lines),
     ...dhcpContradictions(lines, pi.interface),
     ...forwardContradictions(site.forwards, lan, site),
     ...directContradictions(site, lines, lan),
     ...bondInterface(lines, pi, bond.interface),
+    ...tapNames(lines, pi),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
     ...backupContradictions(site, bond, lan),
     ...halfLogin(server, "server"),
@@ -126,6 +127,18 @@ function bondInterface(lines: Raw[], pi: Raw, name: unknown): Mistake[] {
   if (!others.includes(name) && !isTap) return [];
   const mend = "Choose a name that no other interface of the Pi has, such as bond0.";
   return [{ path: "bond.interface", value: name, reason: "another interface is called so", mend }];
+}
+
+/** The tunnels' taps are called tap0, tap1 and so on; what is called so already would be deleted. */
+function tapNames(lines: Raw[], pi: Raw): Mistake[] {
+  const given = [
+    { path: "pi.interface", value: pi.interface },
+    ...lines.map((line, index) => ({ path: `lines[${index}].interface`, value: line.interface })),
+  ];
+  const mend = "Give that interface another name on the Pi.";
+  return given
+    .filter(({ value }) => typeof value === "string" && /^tap\d/.test(value))
+    .map((each) => ({ ...each, reason: "is a name that tunnels' own interfaces get", mend }));
 }
 
 function keepalive({ interval = 1, timeout = 4 }: Raw): Mistake[] {

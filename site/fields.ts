@@ -2,10 +2,13 @@ import { z } from "zod";
 import { isAddress, isReachable, parseCidr } from "./address.ts";
 import { parseRate } from "./rate.ts";
 
-/** A check on one value, with what to tell when it fails. */
-export function told(check: (value: string) => boolean, reason: string, mend: string) {
+/**
+ * A check on one value, with what to tell when it fails.
+ * @param hidden whether the value is not to be shown, since a person may have put a secret there
+ */
+export function told(check: (value: string) => boolean, reason: string, mend: string, hidden = false) {
   const right = (value: unknown) => typeof value === "string" && check(value);
-  return z.custom<string>(right, { params: { reason, mend } });
+  return z.custom<string>(right, { params: { reason, mend, hidden } });
 }
 
 /** A whole number within bounds; the unit is named in the message. */
@@ -79,9 +82,17 @@ export const label = (what: string, max: number) =>
 
 /** A network interface as the host names it. */
 export const interfaceName = told(
-  (value) => /^[A-Za-z0-9._-]{1,15}$/.test(value),
+  // Linux has "all" and "default" where it keeps interfaces' settings.
+  (value) => /^(?!(all|default|lo)$)[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/.test(value),
   "is no name of a network interface",
   "Write it as `ip link` on the host shows it, such as eth0.",
+);
+
+/** An interface of our own making. */
+export const ownInterfaceName = told(
+  (value) => /^(?!(all|default|lo)$)[A-Za-z][A-Za-z0-9_-]{0,14}$/.test(value),
+  "is no name for a bond",
+  "Use 1 to 15 letters, digits, - and _, a letter first, such as bond0.",
 );
 
 /** An SSH host key as in its .pub file; parsed, without the comment. */

@@ -3,6 +3,7 @@ import { type Cidr, contains, isAddress, isReserved } from "./address.ts";
 import { address, choice } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
+import { loginPorts } from "./ssh.ts";
 import { portsOf } from "./tunnels.ts";
 
 /** Ports from the first to the last, both of them included. */
@@ -107,15 +108,10 @@ interface Taken extends PortRange {
 }
 
 /** The servers' ports that must stay their own: by them they are reached. */
-function ownPorts({ server, backups, lines, vpn }: Raw): Taken[] {
-  const servers = [
-    { raw: server, whose: "the server's" },
-    ...(Array.isArray(backups) ? backups : []).map((raw, index) => ({ raw, whose: `backups[${index}]'s` })),
-  ];
-  const logins = servers.flatMap(({ raw, whose }): Taken[] => {
-    const port = asRecord(asRecord(raw).ssh).port ?? 22;
-    if (typeof port !== "number") return [];
-    return [{ protocol: "tcp", first: port, last: port, owner: `${whose} SSH port ${port}` }];
+function ownPorts(site: Raw): Taken[] {
+  const { lines, vpn } = site;
+  const logins = loginPorts(site).map(({ port, whose }) => {
+    return { protocol: "tcp", first: port, last: port, owner: `${whose} SSH port ${port}` };
   });
   const first = asRecord(vpn).firstPort ?? 1194;
   const own = Array.isArray(lines) ? lines.map(asRecord) : [];

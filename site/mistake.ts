@@ -6,6 +6,8 @@ export interface Mistake {
   path: string;
   /** What was found there; undefined when nothing was. */
   value: unknown;
+  /** Whether it may be a secret that a person has put into a wrong place. */
+  hidden?: boolean;
   /** Why it can't be. */
   reason: string;
   /** What to write instead. */
@@ -26,8 +28,9 @@ export class ConfigError extends Error {
   }
 }
 
-function describeMistake({ path, value, reason, mend }: Mistake): string {
-  const found = value === undefined ? "is missing" : `= ${isOvhSecret(path) ? "(not shown)" : shown(value)}`;
+function describeMistake({ path, value, hidden, reason, mend }: Mistake): string {
+  const secret = (hidden && typeof value === "string") || isOvhSecret(path);
+  const found = value === undefined ? "is missing" : `= ${secret ? "(not shown)" : shown(value)}`;
   return `  ${path || "site"} ${found}: ${reason}\n      ${mend}`;
 }
 

@@ -4,7 +4,7 @@ import { bondModeFields } from "./bondMode.ts";
 import { bypassField, fallbackField } from "./bypass.ts";
 import { findContradictions } from "./contradictions.ts";
 import { costs, price } from "./cost.ts";
-import { cidr, hostAddress, interfaceName, label, rate, whole } from "./fields.ts";
+import { choice, cidr, hostAddress, interfaceName, label, ownInterfaceName, rate, whole } from "./fields.ts";
 import { forwardsField } from "./forwards.ts";
 import { lan } from "./lan.ts";
 import { letThrough, letThroughOnServer } from "./letThrough.ts";
@@ -29,7 +29,10 @@ const line = z.strictObject({
   /** Rate away from the site, as for `down`. */
   up: rate,
   /** What the line puts around IP packets: see `encapsulations` in mtu.ts. Default pppoe-llc, the most usual. */
-  encapsulation: z.enum(Object.keys(encapsulations) as [Encapsulation]).default("pppoe-llc"),
+  encapsulation: choice(
+    Object.keys(encapsulations) as Encapsulation[],
+    "Write pppoe-llc where you don't know: it is the most usual on ADSL; docs/reference.md tells the others.",
+  ).default("pppoe-llc"),
   /** Largest IP packet the line passes, bytes. Default: by the encapsulation. */
   mtu: whole(576, 1500, "bytes").optional(),
   /** Tunnels over this line: more of them give it a greater share of the bond's packets. Default 1. */
@@ -76,7 +79,7 @@ const schema = z.strictObject({
       /** Network between the two ends of the bond: the server has its first address, the Pi its second. */
       network: cidr.default("172.16.16.0/30"),
       /** Name of the bond's interface on the Pi; on the server it is bond-SITE. Default bond0. */
-      interface: interfaceName.default("bond0"),
+      interface: ownInterfaceName.default("bond0"),
       ...bondModeFields,
       /** MTU inside the tunnels, bytes. Default: what fills the lines' cells. */
       mtu: innerMtuField,
@@ -150,6 +153,7 @@ function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
     return issue.keys.map((key) => ({
       path: path ? `${path}.${key}` : key,
       value: valueAt(raw, [...issue.path, key]),
+      hidden: true,
       reason: "no such field exists",
       mend: "Correct its name or take it out; docs/reference.md lists all fields.",
     }));
@@ -158,8 +162,7 @@ function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
     return [{ path, value, reason: "the site needs it", mend: "Add it; docs/reference.md says what it is." }];
   }
   if (issue.code === "custom") {
-    const { reason, mend } = issue.params as { reason: string; mend: string };
-    return [{ path, value, reason, mend }];
+    return [{ path, value, ...(issue.params as Pick<Mistake, "reason" | "mend" | "hidden">) }];
   }
   const kind = issue.code === "invalid_type" ? kinds[issue.expected] : undefined;
   if (kind && value === null) {
@@ -167,7 +170,7 @@ function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
       { path, value, reason: "has nothing below it", mend: "Take it out, or write what belongs there." },
     ];
   }
-  if (kind) return [{ path, value, ...kind }];
+  if (kind) return [{ path, value, ...kind, hidden: true }];
   return [
     { path, value, reason: issue.message.toLowerCase(), mend: "See docs/reference.md for what it may be." },
   ];

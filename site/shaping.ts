@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations, fragmentHeader, lineBytes, tunnelOverhead } from "./mtu.ts";
 import { parseRate } from "./rate.ts";
@@ -42,7 +43,7 @@ const share = z.custom<number>((value) => typeof value === "number" && value >= 
 export const qos = z
   .strictObject({
     /** Whether packets queue at the bond, where they can be put in order, and not in the boxes. Default true. */
-    enabled: z.boolean().default(true),
+    enabled: yesOrNo.default(true),
     /** Part of the rate that the lines carry, 0.5 to 1: what is left keeps the boxes' own queues empty. Default 0.995. */
     share: share.default(0.995),
   })

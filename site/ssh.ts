@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { hostKey, told, whole } from "./fields.ts";
+import { asRecord, type Raw } from "./raw.ts";
 
 const host = told(
   (value) => /^[A-Za-z0-9][A-Za-z0-9.:_-]*$/.test(value),
@@ -20,13 +21,26 @@ const login = {
   ).default("root"),
   /** File with the private key, `~` allowed. Default: the keys of the running ssh-agent. */
   privateKeyFile: told(
-    (value) => value !== "",
+    (value) => value !== "" && !/\n|-----BEGIN/.test(value),
     "is no name of a file",
-    "Write its path, or leave it out.",
+    "Write the path of your SSH key's file, never the key itself; or leave it out to use ssh-agent.",
+    true,
   ).optional(),
   /** The host's public key, `ssh-ed25519 AAAA…`: nothing else is ever accepted as this host. */
   hostKey,
 };
+
+/** The ports by which the servers are reached, as far as the config is well formed. */
+export function loginPorts({ server, backups }: Raw): { port: number; whose: string }[] {
+  const servers = [
+    { raw: server, whose: "the server's" },
+    ...(Array.isArray(backups) ? backups : []).map((raw, index) => ({ raw, whose: `backups[${index}]'s` })),
+  ];
+  return servers.flatMap(({ raw, whose }) => {
+    const port = asRecord(asRecord(raw).ssh).port ?? 22;
+    return typeof port === "number" ? [{ port, whose }] : [];
+  });
+}
 
 /** How the operator's machine reaches a host. */
 export const ssh = z.strictObject({

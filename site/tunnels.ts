@@ -1,9 +1,10 @@
 import { z } from "zod";
-import { address, addressNetworkOrName, choice, whole, yesOrNo } from "./fields.ts";
+import { addressNetworkOrName, choice, hostAddress, whole, yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { encapsulations, fragmentHeader, innerMtu, tunnelOverhead } from "./mtu.ts";
 import type { Raw } from "./raw.ts";
 import type { Line, Site } from "./schema.ts";
+import { loginPorts } from "./ssh.ts";
 
 /** Ciphers whose headers `tunnelOverhead` counts; the older ones of OpenVPN cost more and are refused in 2.7. */
 const ciphers = ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"] as const;
@@ -13,7 +14,7 @@ export const tunnelFields = {
   /** UDP port of the first tunnel on the server; each further one has the next. Default 1194. */
   firstPort: whole(1, 65535, "a port").default(1194),
   /** The server's own address that the tunnels listen on. Default: all of them. */
-  bind: address.optional(),
+  bind: hostAddress.optional(),
   /** Whence the server takes tunnels: the lines' own public addresses or names. Default: from anywhere. */
   sources: z.array(addressNetworkOrName).min(1, "must name an address").optional(),
   /** Ciphers in the order of preference. */
@@ -89,8 +90,12 @@ function among(lines: Line[], kind: (line: Line) => boolean): Line[] {
 }
 
 /** What one line's tunnels can't be, and what the tunnels of several can't be together. */
-export function tunnelContradictions(lines: Raw[], vpn: Raw, bond: Raw): Mistake[] {
-  return [...ports(lines, vpn.firstPort ?? 1194), ...fragments(lines), ...sizes(lines, bond.mtu)];
+export function tunnelContradictions(lines: Raw[], vpn: Raw, bond: Raw, site: Raw): Mistake[] {
+  return [
+    ...ports(lines, vpn.firstPort ?? 1194, loginPorts(site)),
+    ...fragments(lines),
+    ...sizes(lines, bond.mtu),
+  ];
 }
 
 /** Each tunnel's port on the server, by the same count as the plan's. */
@@ -113,7 +118,7 @@ export function portsOf(lines: Raw[], first: number): number[][] {
   return countPorts(counted, first);
 }
 
-function ports(lines: Raw[], first: unknown): Mistake[] {
+function ports(lines: Raw[], first: unknown, logins: ReturnType<typeof loginPorts>): Mistake[] {
   if (typeof first !== "number") return [];
   const mistakes: Mistake[] = [];
   const taken = new Map<number, number>();
@@ -129,6 +134,11 @@ function ports(lines: Raw[], first: unknown): Mistake[] {
     if (clash !== undefined) {
       const reason = `gives a tunnel of lines[${index}] the port ${clash}, which lines[${taken.get(clash)}] has already`;
       mistakes.push({ path, value, reason, mend: "Choose another: each tunnel needs a port of its own." });
+    }
+    const login = lines[index]!.protocol === "tcp" && logins.find(({ port }) => numbers.includes(port));
+    if (login) {
+      const reason = `gives a tunnel of lines[${index}] ${login.whose} SSH port ${login.port}`;
+      mistakes.push({ path, value, reason, mend: "Choose another, such as 443: nobody could log in there." });
     }
     for (const number of numbers) taken.set(number, index);
   });

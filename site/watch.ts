@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { BondMode } from "./bondMode.ts";
-import { whole } from "./fields.ts";
+import { whole, yesOrNo } from "./fields.ts";
 
 /** Probes a second on each line: a hundred in the ten seconds over which loss is counted. */
 export const probesPerSecond = 10;
@@ -9,7 +9,7 @@ export const probesPerSecond = 10;
 export const watch = z
   .strictObject({
     /** Whether lines are watched for the loss of part of their packets, which ARP probes can't see. Default true. */
-    enabled: z.boolean().default(true),
+    enabled: yesOrNo.default(true),
     /** Per cent of packets lost over 10 s, there and back, from which a line is taken out. Default 20. */
     loss: whole(5, 90, "per cent").default(20),
     /** Seconds without loss after which it is used again. Default 60. */

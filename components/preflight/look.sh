@@ -81,7 +81,8 @@ if command -v nft >/dev/null; then
         [ "$policy" != drop ] || tell closed "$family $table $chain"
         continue
       fi
-      ! knows_bonds "$(nft list table "$family" "$table")" || continue
+      # Rules of ours there go with the next generation, where the config does not ask for them.
+      ! knows_bonds "$(nft list table "$family" "$table" | grep -v "comment \"adsl-bonding-$SITE\"")" || continue
       case " $LET " in *" $family,$table,$chain "*) continue ;; esac
       if [ "$policy" = drop ] || nft -s list chain "$family" "$table" "$chain" | grep -qE '^[[:space:]]*(counter )?(drop|reject.*)$'; then
         tell blocks "$family $table $chain"
@@ -91,7 +92,7 @@ elif command -v iptables >/dev/null; then
   # Its firewall may have come without nft, as ufw does; its chains are called so in nft's words.
   case " $LET " in
     *" ip,filter,FORWARD "*) ;;
-    *) ! iptables -S FORWARD | grep -qx -- '-P FORWARD DROP' || knows_bonds "$(iptables -S)" || tell blocks "ip filter FORWARD" ;;
+    *) ! iptables -S FORWARD | grep -qx -- '-P FORWARD DROP' || knows_bonds "$(iptables -S | grep -v "adsl-bonding-$SITE")" || tell blocks "ip filter FORWARD" ;;
   esac
   ! iptables -S INPUT | grep -qx -- '-P INPUT DROP' || tell closed "ip filter INPUT"
 fi

@@ -68,6 +68,17 @@ describe("each wrong value is told with its path", () => {
     ["a rate with another unit", "lines[0].up", (s) => (s.lines[0].up = "100 KB/s")],
     ["the Pi's address without its prefix", "pi.address", (s) => (s.pi.address = "192.168.1.252")],
     ["a server that is this machine", "server.address", (s) => (s.server.address = "127.0.0.1")],
+    ["a bind to nowhere", "vpn.bind", (s) => (s.vpn = { bind: "0.0.0.0" })],
+    [
+      "a tunnel on the server's SSH port",
+      "lines[0].port",
+      (s) => Object.assign(s.lines[0], { protocol: "tcp", port: 22 }),
+    ],
+    ["an interface that is called as a tap", "pi.interface", (s) => (s.pi.interface = "tap1")],
+    ["all interfaces for one", "pi.interface", (s) => (s.pi.interface = "all")],
+    ["a bond that is a VLAN", "bond.interface", (s) => (s.bond = { interface: "bond.0" })],
+    ["half an encapsulation", "lines[0].encapsulation", (s) => (s.lines[0].encapsulation = "pppoe")],
+    ["a line's name in quotes of true", "fallback", (s) => (s.fallback = "true")],
     ["an option of ssh for a host", "pi.ssh.host", (s) => (s.pi.ssh.host = "-oProxyCommand=true")],
     ["a login with its host", "pi.ssh.user", (s) => (s.pi.ssh.user = "pi@192.168.1.252")],
     ["a word for a section", "watch", (s) => (s.watch = true)],
@@ -230,6 +241,13 @@ describe("each wrong value is told with its path", () => {
 test("what stands in a section is not shown, for a secret may", () => {
   const { message } = mistakesOf((s) => (s.servers = { ovh: { applicationSecret: "hidden" } }));
   expect(message).toMatch(/servers = \{\.\.\.\}: no such field exists/);
+  const misplaced = mistakesOf((s) => {
+    s.server.applicationSecret = "hidden";
+    s.server.ovh = "hidden";
+    s.pi.ssh.privateKeyFile = "-----BEGIN OPENSSH PRIVATE KEY-----\nhidden";
+  });
+  expect(misplaced.mistakes.length).toBeGreaterThanOrEqual(3);
+  expect(misplaced.message).not.toContain("hidden");
   expect(message).not.toContain("hidden");
 });
 
