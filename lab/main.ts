@@ -61,6 +61,7 @@ async function main(): Promise<void> {
       hosts: { type: "string" },
       site: { type: "string" },
       "own-guest": { type: "string", multiple: true },
+      help: { type: "boolean" },
     },
   });
   const [word, name = "", ...rest] = parsed.positionals;
@@ -73,6 +74,8 @@ async function main(): Promise<void> {
     site: values.site,
     ownGuests: parsed.values["own-guest"] as string[] | undefined,
   };
+  // Past `ssh` and `exec` it is the command's own.
+  if (parsed.values.help && !["ssh", "exec"].includes(word ?? "")) return console.log(usage);
   switch (word) {
     case undefined:
       return demo(options);
