@@ -708,7 +708,10 @@ EOF
 }
 
 # The name that this installation was given; none where something is lost that only a new one makes again.
-installation() { [ -n "$(lost_keys)" ] || cat "$state/installation" 2>/dev/null; }
+installation() {
+  [ -z "$(lost_keys)" ] || return 1
+  manifest "$state/installation"
+}
 
 # Leaves nothing of ours but packages, which it lists. Detached, for it may cut the caller's own way here.
 remove() {

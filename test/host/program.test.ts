@@ -105,6 +105,31 @@ test("a command that was meant for another installation of the host is refused",
   expect(run(["of", "one", "stage", "/etc/file"], "text\n")).toMatch(/^staged \/etc\/file as /);
 });
 
+test("a host that has lost a key has no name: only a new installation makes all its keys again", () => {
+  const key = at("etc", "test", "keys", "one.key");
+  mkdirSync(at("etc", "test", "keys"), { recursive: true });
+  writeFileSync(key, "a key\n");
+  writeFileSync(at("working"), "");
+  switchTo("first", content({ bond: `key ${key}\n` }));
+  run(["confirm", "first"]);
+  writeFileSync(at("lib", "test", "installation"), "one\n");
+  expect(run(["installation"])).toBe("one\n");
+  expect(run(["drift"])).not.toContain("one.key");
+  rmSync(key);
+  expect(run(["installation"])).toBe("");
+  expect(run(["drift"])).toContain(`${key} is gone`);
+});
+
+test("keys that nothing reads any more go when a generation is confirmed", () => {
+  mkdirSync(at("etc", "test", "keys"), { recursive: true });
+  for (const name of ["old", "new"]) writeFileSync(at("etc", "test", "keys", `${name}.key`), "a key\n");
+  writeFileSync(at("working"), "");
+  switchTo("first", content({ bond: `key ${at("etc", "test", "keys", "new.key")}\n` }));
+  run(["confirm", "first"]);
+  expect(existsSync(at("etc", "test", "keys", "old.key"))).toBe(false);
+  expect(existsSync(at("etc", "test", "keys", "new.key"))).toBe(true);
+});
+
 test("where nothing but tunnels changes they restart a line at a time", () => {
   deploy();
   switchTo("second", content(anew));
