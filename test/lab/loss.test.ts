@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cut, lose, restore } from "../../lab/index.ts";
+import { now } from "./direct.ts";
 import { deployedSite, eventually, must, slavesSettle } from "./site.ts";
 
 beforeAll(async () => {
@@ -9,11 +10,6 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const line of ["ovh", "orange"]) await restore(line);
 });
-
-/** What the guest's clock shows, s. */
-async function now(): Promise<number> {
-  return Number(await must("guest", "date +%s.%N"));
-}
 
 /** What the watch said since a moment: which line, what of it, and after how many seconds. */
 async function said(since: number): Promise<[number, string][]> {

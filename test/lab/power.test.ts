@@ -7,12 +7,8 @@ const program = "adsl-bonding-dev";
 const folder = "/var/lib/adsl-bonding/dev";
 const tunnel = "/etc/adsl-bonding/dev/tunnel-ovh.conf";
 
-/** The first generation of each host, as its manifest says. */
-const first = new Map<string, string>();
-
 beforeAll(async () => {
   await deployedSite();
-  for (const host of ["pi", "server"]) first.set(host, await running(host));
 });
 
 /** The id of the generation that a host runs whole: nothing is tried, its files are as it says, its units run. */

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cut, exec, measure, restore } from "../../lab/index.ts";
 import type { SiteConfig, Stack } from "../../lab/stack.ts";
+import { now } from "./direct.ts";
 import { deployedSite, eventually, must, mustUp, slavesSettle } from "./site.ts";
 
 const far = "198.51.100.7";
@@ -16,11 +17,6 @@ beforeAll(async () => {
 afterAll(async () => {
   await restore("ovh");
 });
-
-/** What the guest's clock shows, s. */
-async function now(): Promise<number> {
-  return Number(await must("guest", "date +%s.%N"));
-}
 
 /** Names of the keys that a host holds. */
 async function keysOn(host: string): Promise<string[]> {
