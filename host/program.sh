@@ -12,7 +12,7 @@
 #                                   restart a group at a time
 #   tell DIGEST ACTION UNIT         somebody else's unit that reads a file of ours, told when it changes
 #   check PATH                      a program among the files: `check count` prints how much of it works, `check working`
-#                                   which of the rolling units do, and `check N` fails, saying why, while less than N does
+#                                   which of the rolling units do, and `check COUNT` fails, saying why, while less does
 #   within SECONDS                  a generation not confirmed in that time undoes itself
 #
 # It works without a network and without whoever installed it: status, revert and remove are for a person

@@ -19,7 +19,7 @@ export type RunOptions = {
   env?: Record<string, string>;
   /** Sent to the command's standard input, which is empty otherwise. */
   stdin?: string;
-  /** The command is killed, as by a power cut, when this is aborted. */
+  /** The command's group is killed, as by a power cut, when this is aborted; or gets the signal that is the reason. */
   signal?: AbortSignal;
   /** The command is killed after this time, and its code is 124 then, as timeout(1) has it. */
   timeoutSeconds?: number;
@@ -59,7 +59,10 @@ export function attempt(command: string, args: string[], options: RunOptions = {
             child.stdout?.destroy();
             child.stderr?.destroy();
           }, options.timeoutSeconds * 1000);
-    options.signal?.addEventListener("abort", () => process.kill(-child.pid!, "SIGKILL"));
+    options.signal?.addEventListener("abort", () => {
+      const { reason } = options.signal!;
+      process.kill(-child.pid!, typeof reason === "string" ? (reason as NodeJS.Signals) : "SIGKILL");
+    });
     child.stdout?.on("data", (data) => stdout.push(data));
     child.stderr?.on("data", (data) => stderr.push(data));
     child.stdin?.on("error", () => {}); // the command may not want all of it

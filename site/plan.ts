@@ -97,6 +97,8 @@ export interface Plan {
   /** The watch over the lines' loss; undefined where none is wanted, or there is but one line. */
   watch: Watch | undefined;
   confirmWithin: number;
+  /** Towards which address the LAN's way out is proved; false: it is not. */
+  wayOut: string | false;
   /** Where the server is looked up at OVH; undefined: nowhere. */
   ovh?: { serviceName: string; endpoint: string };
   /** What the Pi serves on the LAN; undefined: nothing. */
@@ -185,6 +187,7 @@ function planWith(server: Server, servers: Server[], site: Site): Plan {
         : undefined,
     watch: undefined,
     confirmWithin: site.activation.confirmWithin,
+    wayOut: site.activation.wayOut,
     ovh: ovh && { serviceName: ovh.serviceName, endpoint: ovh.endpoint },
     lan: site.lan && planLan(site.lan),
     cost: monthlyCost(site),

@@ -97,20 +97,26 @@ export function countSlaves(bond: string): string {
 }
 
 /**
- * The script that says whether the site works at one end: `check count` prints how many slaves are up, `check
- * working` the units of the tunnels that carry, and `check N` (or `all`) fails, with a sentence, while fewer slaves are
- * up or while the far end can't be reached.
- * @param extra further lines of it: they may call `fail`, and set $way, how the site's traffic leaves
+ * The script that says whether the site works at one end: `check count` prints what works, the number of slaves first; `check
+ * working` the units of the tunnels that carry; and `check COUNT` (or `all`) fails, with a sentence, while less than that
+ * works, or while the far end can't be reached.
+ * @param demands further lines of it: they may call `fail`, and set $way, how the site's traffic leaves
+ * @param functions what these lines call
+ * @param counted what else `check count` prints
  */
-export function renderCheck(end: End, plan: Pick<Plan, "site" | "at" | "tunnels">, extra: string): string {
+export function renderCheck(
+  end: End,
+  plan: Pick<Plan, "site" | "at" | "tunnels">,
+  { demands, functions = "", counted = "" }: { demands: string; functions?: string; counted?: string },
+): string {
   const { host, bond: name, peerAddress, taps } = end;
   const { tunnelUnit } = namesOf(plan);
   const carried = plan.tunnels.map(
     (tunnel) => `  carries ${host === "pi" ? tunnel.piTap : tunnel.serverTap} ${tunnelUnit(tunnel.name)}`,
   );
   return `#!/bin/sh
-# Says whether the bond works here. check count: how many slaves are up; check working: which tunnels carry; check N or
-# check all: fails if fewer.
+# Says whether the bond works here. check count: how much of it does, the number of slaves first; check working: which
+# tunnels carry; check COUNT, as printed, or check all: fails if less works.
 set -eu
 
 slaves=$(awk '/^Slave Interface/ { slave = $3 } slave && /^MII Status: up/ { print slave; slave = "" }' \\
@@ -127,13 +133,13 @@ carries() { # carries TAP UNIT
 working() {
 ${carried.join("\n")}
 }
-
+${functions}
 case $1 in
-  count) echo "$up"; exit ;;
+  count) echo "$up${counted}"; exit ;;
   working) working; exit ;;
   all) needed=${taps.length} ;;
   # As many as worked before, but a line may have been taken out since.
-  *) needed=$(($1 < ${taps.length} ? $1 : ${taps.length})) ;;
+  *) needed=\${1%% *} && needed=$((needed < ${taps.length} ? needed : ${taps.length})) ;;
 esac
 fail() {
   echo "$*"
@@ -142,7 +148,7 @@ fail() {
 [ "$up" -ge "$needed" ] || fail "$up of ${taps.length} slaves of ${name} are up; $needed are needed"
 pinged=$(ping -n -q -c 2 -i 0.3 -W 2 -I ${name} ${peerAddress}) || fail "the far end ${peerAddress} does not answer through ${name}"
 average=$(printf '%s\\n' "$pinged" | awk -F / '/^rtt/ { print $5 }')
-${extra}
+${demands}
 echo "$up of ${taps.length} slaves are up, the far end answers in $average ms, $way"
 `;
 }

@@ -6,23 +6,25 @@ import { namesOf } from "../names.ts";
 import { piFirewall } from "./firewall.ts";
 import { gatewaysUnitText, renderGateways } from "./gateways.ts";
 import { piRoutes } from "./routes.ts";
+import { renderWayOut } from "./wayOut.ts";
 
 /** The small Linux router at home: it chooses each tunnel's box, and is the LAN's gateway. */
 export class Pi extends Machine {
   constructor(plan: Plan, installation?: string, options?: pulumi.ComponentResourceOptions) {
     const { pi } = plan;
     const names = namesOf(plan);
+    const wayOut = renderWayOut(plan);
     const texts = {
       routes: piRoutes(plan),
       firewall: piFirewall(plan),
       // The boxes' hardware addresses, which gateways.service would otherwise find again only when something moves.
       firewallAlso: `${names.gatewaysScript} set`,
-      check: renderCheck(
-        pi,
-        plan,
-        `${backupsWork(plan)}ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
-way="and traffic leaves through ${pi.bond}"`,
-      ),
+      check: renderCheck(pi, plan, {
+        functions: wayOut.functions,
+        counted: wayOut.counted,
+        demands: `${backupsWork(plan)}ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
+${wayOut.demanded}way="and traffic leaves through ${pi.bond}"`,
+      }),
       sysctl: piSysctl(plan),
       // Not "dnsmasq": that one starts a service of its own.
       packages: plan.lan ? ["dnsmasq-base"] : [],

@@ -15,13 +15,11 @@ export class RemoteServer extends Machine {
       routes: serverRoutes(plan),
       firewall: serverFirewall(plan),
       firewallAlso: sourcesLoad(plan, names),
-      check: renderCheck(
-        plan.server,
-        plan,
-        `[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail "net.ipv4.ip_forward is off"
+      check: renderCheck(plan.server, plan, {
+        demands: `[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail "net.ipv4.ip_forward is off"
 # What it masquerades with: the address of its own way out.
 way="and the site is seen under $(ip -4 route get 192.0.2.1 | sed -nE 's/.* src ([0-9.]+).*/\\1/p')"`,
-      ),
+      }),
       sysctl: {
         "net.ipv4.ip_forward": 1,
         // The kernel sends redirects where either "all" or the interface says so; others keep their own say.

@@ -85,6 +85,39 @@ test("a confirmation that fails on one host only is healed by the next up", asyn
   expect(await must("pi", "cat /proc/net/bonding/bond0")).toContain("ARP Polling Interval (ms): 120");
 });
 
+test("a way out that is lost by a change undoes it; one that was lost before holds nothing up", async () => {
+  const before = currentOf(await status("pi"));
+  const change = (arpInterval: number) =>
+    stack.configure((site) => {
+      site.activation = { confirmWithin: 40 };
+      site.bond = { arpInterval };
+    });
+  await change(130);
+  // The server passes nothing on from the moment on when the Pi has told how much worked before.
+  const fault = exec(
+    "guest",
+    `for i in $(seq 900); do /lab/in.sh pi grep -qsx '2 out' /var/lib/adsl-bonding/dev/before && break; sleep 0.2; done
+     /lab/in.sh server ip rule add pref 50 iif bond-dev blackhole`,
+    { timeoutSeconds: 400 },
+  );
+  const { code, stdout } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
+  await fault;
+  expect(code).not.toBe(0);
+  expect(stdout).toContain("nothing behind the server answers");
+  for (const host of ["pi", "server"]) {
+    await eventually(host, "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 60);
+    expect(currentOf(await status(host))).toBe(before);
+  }
+
+  expect(await must("pi", "/etc/adsl-bonding/dev/check count")).toBe("2\n");
+  await change(140);
+  await mustUp(stack);
+  await must("server", "ip rule del pref 50 iif bond-dev blackhole");
+  await slavesSettle(2, 60);
+  expect(await must("pi", "/etc/adsl-bonding/dev/check count")).toBe("2 out\n");
+  expect(await status("pi")).toMatch(/^check: 2 of 2 slaves are up/m);
+});
+
 test("after a mend a further up changes nothing", async () => {
   expect(await mustUp(stack)).not.toMatch(/\d+ (created|updated|deleted|changes)/);
 });

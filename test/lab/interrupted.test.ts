@@ -1,3 +1,4 @@
+import { cp, rm } from "node:fs/promises";
 import { beforeAll, expect, test } from "vitest";
 import { kill, start } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
@@ -10,32 +11,54 @@ beforeAll(async () => {
   stack = await deployedSite();
 });
 
-/**
- * Begins an up that changes both hosts, and ends its process at once when a file is there on the Pi. Where it
- * was switched already the hosts go back after a shorter time than usual: nobody confirms.
- */
-async function killedUp(file: string): Promise<void> {
+/** Another change of both hosts; where it was switched already they go back after a shorter time than usual. */
+async function anotherChange(): Promise<void> {
   interval += 10;
   await stack.configure((site) => {
     site.activation = { confirmWithin: 30 };
     site.bond = { arpInterval: interval };
   });
-  const end = new AbortController();
-  const up = stack.pulumi(["up", "--yes", "--skip-preview"], { signal: end.signal });
-  await eventually("pi", `[ -e /var/lib/adsl-bonding/dev/${file} ]`, 300);
-  end.abort();
-  expect((await up).code).not.toBe(0);
 }
 
-/** What a person does next; the killed run may have left the state's lock behind. */
+/** Until a file of the program's is there on the Pi. */
+function reaches(file: string): Promise<void> {
+  return eventually("pi", `[ -e /var/lib/adsl-bonding/dev/${file} ]`, 300);
+}
+
+/** Begins an up that changes both hosts, and ends it when a file is there on the Pi; gives what it printed. */
+async function endedUp(file: string, signal?: "SIGINT"): Promise<string> {
+  await anotherChange();
+  const end = new AbortController();
+  const up = stack.pulumi(["up", "--yes", "--skip-preview"], { signal: end.signal });
+  await reaches(file);
+  end.abort(signal);
+  const { code, stdout, stderr } = await up;
+  expect(code).not.toBe(0);
+  return stdout + stderr;
+}
+
+/** What a person does after a Pulumi that was killed: it may have left the state's lock behind. */
 async function nextUp(): Promise<void> {
   await stack.pulumi(["cancel", "--yes"]);
+  await completes();
+}
+
+/** The next up makes the change, on both hosts. */
+async function completes(): Promise<void> {
   await stack.configure((site) => {
     site.bond = { arpInterval: interval };
   });
   await mustUp(stack);
+  await runsIt();
+}
+
+/** Both hosts run what was asked for last, and try nothing. */
+async function runsIt(): Promise<void> {
   await slavesSettle(2, 60);
   expect(await must("pi", "cat /proc/net/bonding/bond0")).toContain(`ARP Polling Interval (ms): ${interval}`);
+  expect(await must("server", "cat /proc/net/bonding/bond-dev")).toContain(
+    `ARP Polling Interval (ms): ${interval}`,
+  );
   const status = await must("pi", "adsl-bonding-dev status");
   expect(status).not.toMatch(/trying|armed/);
 }
@@ -43,7 +66,7 @@ async function nextUp(): Promise<void> {
 test("a Pulumi killed while the hosts are armed: nothing has changed, and the next up completes", async () => {
   // Another change of the server, that lasts: its arming waits for that one, and so does the Pi's switch.
   await must("server", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 600");
-  await killedUp("armed");
+  await endedUp("armed");
   await must("server", "systemctl stop other-change");
   for (const host of ["pi", "server"]) await must(host, "test ! -e /var/lib/adsl-bonding/dev/trying");
   await slavesSettle(2);
@@ -52,7 +75,7 @@ test("a Pulumi killed while the hosts are armed: nothing has changed, and the ne
 
 test("a Pulumi killed while the hosts try: both go back by themselves, and the next up completes", async () => {
   const before = await must("pi", "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current");
-  await killedUp("trying");
+  await endedUp("trying");
   for (const host of ["pi", "server"]) {
     await eventually(host, "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 90);
     expect(await must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current")).toBe(before);
@@ -63,7 +86,7 @@ test("a Pulumi killed while the hosts try: both go back by themselves, and the n
 
 test("the Pi's power cut while it tries: it boots on the generation before, and the next up completes", async () => {
   const before = await must("pi", "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current");
-  await killedUp("switched");
+  await endedUp("switched");
   await kill("pi");
   await start("pi");
   expect(await must("pi", "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current")).toBe(before);
@@ -73,4 +96,42 @@ test("the Pi's power cut while it tries: it boots on the generation before, and 
   await eventually("server", "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 90);
   await slavesSettle(2, 90);
   await nextUp();
+});
+
+test("Ctrl-C while the hosts try: Pulumi ends by itself and leaves no lock, both go back, and the next up completes", async () => {
+  const before = await must("pi", "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current");
+  const printed = await endedUp("trying", "SIGINT");
+  expect(printed).toMatch(/cancel/i);
+  for (const host of ["pi", "server"]) {
+    await eventually(host, "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 90);
+    expect(await must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current")).toBe(before);
+  }
+  await slavesSettle(2, 60);
+  await completes();
+});
+
+test("a second up of the same state is refused, and says by what", async () => {
+  await anotherChange();
+  const first = stack.pulumi(["up", "--yes", "--skip-preview"]);
+  await reaches("armed");
+  const second = await stack.pulumi(["up", "--yes", "--skip-preview"]);
+  expect(second.code).not.toBe(0);
+  expect(second.stdout + second.stderr).toMatch(/locked/);
+  expect((await first).code).toBe(0);
+  await runsIt();
+});
+
+test("a second up from a copy of the state, with another change, waits for the first on the hosts", async () => {
+  const copy = `${stack.env.PULUMI_BACKEND_URL}-copy`;
+  const folder = (url: string) => url.slice("file://".length);
+  await cp(folder(stack.env.PULUMI_BACKEND_URL!), folder(copy), { recursive: true });
+  await anotherChange();
+  const first = stack.pulumi(["up", "--yes", "--skip-preview"]);
+  await reaches("trying");
+  await anotherChange();
+  const second = await stack.pulumi(["up", "--yes", "--skip-preview"], { env: { PULUMI_BACKEND_URL: copy } });
+  await rm(folder(copy), { recursive: true });
+  expect((await first).code).toBe(0);
+  expect(second.code, second.stdout + second.stderr).toBe(0);
+  await runsIt();
 });
