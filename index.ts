@@ -40,7 +40,7 @@ export const checks = activation.checks;
 export const externalAddress = plan.server.address;
 /** What LAN machines take as their gateway. */
 export const gateway = plan.pi.address;
-/** Each line with its tunnels' UDP ports on the server. */
+/** Each line with its tunnels' ports on the server. */
 export const lines = Object.fromEntries(
   plan.lines.map(({ name, gateway: box, tunnelPlans }) => [
     name,
@@ -50,14 +50,11 @@ export const lines = Object.fromEntries(
 /** What OVH says of the server. */
 export const ovh = lookedUp[0] ?? "not asked: the config has no server.ovh";
 /** The servers that take over, in their order, and what OVH says of them. */
-export const backups =
-  plan.backups.length === 0
-    ? undefined
-    : plan.backups.map(({ server: { host, address } }, index) => ({
-        name: host,
-        address,
-        ovh: lookedUp[index + 1],
-      }));
+export const backups = plan.backups.map(({ server: { host, address } }, index) => ({
+  name: host,
+  address,
+  ovh: lookedUp[index + 1],
+}));
 /** What the site costs a month, with its parts. */
 export const monthlyCost = plan.cost ?? "unknown: the config has no prices";
 
