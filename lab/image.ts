@@ -66,6 +66,7 @@ const mirrorPackages = [
   "iperf3",
   "curl",
   "ufw",
+  "netplan.io",
 ];
 
 /** Left out of every image: nothing reads them there, and they are most of the bytes. */

@@ -55,8 +55,13 @@ export async function mustUp(stack: Stack): Promise<string> {
 }
 
 /** A command as root in the lab that must succeed; gives what it printed. */
-export async function must(place: string, command: string, timeoutSeconds = 60): Promise<string> {
-  const { code, stdout, stderr } = await exec(place, command, { timeoutSeconds });
+export async function must(
+  place: string,
+  command: string,
+  timeoutSeconds = 60,
+  stdin?: string,
+): Promise<string> {
+  const { code, stdout, stderr } = await exec(place, command, { timeoutSeconds, stdin });
   expect(code, `${place}: ${command}\n${stdout}${stderr}`).toBe(0);
   return stdout;
 }
