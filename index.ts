@@ -8,15 +8,16 @@ import { lookUpServer } from "./components/ovh/lookUp.ts";
 import { Pi } from "./components/pi/pi.ts";
 import { inspectHosts } from "./components/preflight/preflight.ts";
 import { RemoteServer } from "./components/remoteServer/remoteServer.ts";
-import { modeWarnings } from "./site/bondMode.ts";
 import { ConfigError } from "./site/mistake.ts";
 import { loginOf, type OvhLogin, refuseLogin } from "./site/ovh.ts";
 import { everyServer, planSite } from "./site/plan.ts";
 import { parseSite, type Site } from "./site/schema.ts";
+import { warningsOf } from "./site/warnings.ts";
 
 guardStack();
-const site = readSite();
-for (const warning of modeWarnings(site.bond)) await pulumi.log.warn(warning);
+const config = new pulumi.Config("adsl-bonding").requireObject("site");
+const site = readSite(config);
+for (const warning of warningsOf(config)) await pulumi.log.warn(warning);
 const plan = planSite(site);
 const all = everyServer(plan);
 const lookedUp = await Promise.all(
@@ -69,9 +70,9 @@ function readLogin({ ovh: given }: Site["server"] | Site["backups"][number]): Ov
   return login;
 }
 
-function readSite(): Site {
+function readSite(raw: unknown): Site {
   try {
-    return parseSite(new pulumi.Config("adsl-bonding").requireObject("site"));
+    return parseSite(raw);
   } catch (error) {
     // The mistakes are the user's to mend: a stack trace of ours would only hide them.
     if (error instanceof ConfigError) throw new pulumi.RunError(error.message);

@@ -68,11 +68,3 @@ export function modeContradictions({ mode = "balance-rr", ...bond }: Raw, lines:
   });
   return mistakes;
 }
-
-/** What works, but hardly as it was meant. */
-export function modeWarnings(bond: { mode: BondMode; hashPolicy?: HashPolicy | undefined }): string[] {
-  if (bond.mode !== "balance-xor" || bond.hashPolicy !== "layer2") return [];
-  return [
-    "bond.hashPolicy is layer2: it goes by the two ends' MAC addresses, of which there is one pair only, so every packet takes the same line and the others stay idle. Write layer2+3 or layer3+4 to use them all.",
-  ];
-}

@@ -1,6 +1,5 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { modeWarnings } from "../../site/bondMode.ts";
 import { ConfigError } from "../../site/mistake.ts";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
@@ -317,14 +316,4 @@ test("forwards that only seem to clash are taken", () => {
     }),
   );
   expect(site.forwards[3]).toEqual({ protocol: "tcp", ports: { first: 80, last: 90 } });
-});
-
-test("layer2 is taken with a warning, and nothing else is warned of", () => {
-  const warningsOf = (bond: object) => modeWarnings(parseSite(exampleSite((s) => (s.bond = bond))).bond);
-  expect(warningsOf({ mode: "balance-xor", hashPolicy: "layer2" })[0]).toMatch(
-    /every packet takes the same line/,
-  );
-  for (const bond of [{}, { mode: "balance-xor" }, { mode: "active-backup" }]) {
-    expect(warningsOf(bond)).toEqual([]);
-  }
 });

@@ -1,0 +1,95 @@
+import { parseRate } from "./rate.ts";
+import { asRecord, type Raw } from "./raw.ts";
+
+/**
+ * What works, but hardly as it was meant.
+ * @param raw the config of a site without mistakes, as it is written: of what is left out there is nothing to say
+ */
+export function warningsOf(raw: unknown): string[] {
+  const site = asRecord(raw);
+  const lines = Array.isArray(site.lines) ? site.lines.map(asRecord) : [];
+  const bond = asRecord(site.bond);
+  return [...oneLineForAll(bond), ...swappedRates(lines), ...idleFields(site, lines, bond)];
+}
+
+function oneLineForAll({ mode, hashPolicy }: Raw): string[] {
+  if (mode !== "balance-xor" || hashPolicy !== "layer2") return [];
+  return [
+    "bond.hashPolicy is layer2: it goes by the two ends' MAC addresses, of which there is one pair only, so every packet takes the same line and the others stay idle. Write layer2+3 or layer3+4 to use them all.",
+  ];
+}
+
+/** `down` and `up` are easily put the wrong way round, and a bond that is shaped so is slow without a word. */
+function swappedRates(lines: Raw[]): string[] {
+  return lines.flatMap(({ down, up }, index) => {
+    if (parseRate(up)! <= parseRate(down)!) return [];
+    const found = `lines[${index}].up is ${up}, more than its down, ${down}`;
+    return `${found}: few lines send faster than they receive. Exchange the two if they stand the wrong way round.`;
+  });
+}
+
+/** Fields that are given, and change nothing beside others. */
+function idleFields(site: Raw, lines: Raw[], { mode = "balance-rr" }: Raw): string[] {
+  const modeMend = "Take it out, or choose another bond.mode.";
+  return [
+    ...idleQos(asRecord(site.qos), mode, modeMend),
+    ...idleWatch(asRecord(site.watch), lines, mode, modeMend),
+    ...idleLatency(lines, mode, modeMend),
+    ...idleReplayWindow(asRecord(site.vpn), lines),
+  ];
+}
+
+function idleQos(qos: Raw, mode: unknown, modeMend: string): string[] {
+  if (mode !== "balance-rr") {
+    const why = `in the mode ${mode}, which gives lines no equal shares that a queue could go by`;
+    return noEffect([...enabledBy("qos", qos), ...given("qos", qos, ["share"])], why, modeMend);
+  }
+  if (qos.enabled !== false) return [];
+  return noEffect(given("qos", qos, ["share"]), "while qos.enabled is false", "Take one of the two out.");
+}
+
+function idleWatch(watch: Raw, lines: Raw[], mode: unknown, modeMend: string): string[] {
+  const details = given("watch", watch, ["loss", "clean"]);
+  const all = [...enabledBy("watch", watch), ...details];
+  if (mode === "active-backup") {
+    return noEffect(
+      all,
+      "in the mode active-backup, whose far end would not leave a line that is out",
+      modeMend,
+    );
+  }
+  if (lines.length < 2)
+    return noEffect(all, "on a site of one line, which has no other to go by", "Take it out.");
+  if (watch.enabled !== false) return [];
+  return noEffect(details, "while watch.enabled is false", "Take one of the two out.");
+}
+
+function idleLatency(lines: Raw[], mode: unknown, modeMend: string): string[] {
+  const paths = lines.flatMap((line, index) => given(`lines[${index}]`, line, ["latency"]));
+  if (mode !== "balance-rr")
+    return noEffect(paths, `in the mode ${mode}, where no packet waits for another`, modeMend);
+  return lines.length < 2
+    ? noEffect(paths, "on a site of one line, which waits for none", "Take it out.")
+    : [];
+}
+
+function idleReplayWindow(vpn: Raw, lines: Raw[]): string[] {
+  if (!lines.every(({ protocol }) => protocol === "tcp")) return [];
+  const paths = given("vpn.replayWindow", asRecord(vpn.replayWindow), ["packets", "seconds"]);
+  return noEffect(paths, "where all lines go by TCP, which brings packets in order", "Take it out.");
+}
+
+/** The paths of those of the fields that a section gives. */
+function given(section: string, fields: Raw, names: string[]): string[] {
+  return names.filter((name) => fields[name] !== undefined).map((name) => `${section}.${name}`);
+}
+
+/** `enabled`, where it asks for something. */
+function enabledBy(section: string, { enabled }: Raw): string[] {
+  return enabled === true ? [`${section}.enabled`] : [];
+}
+
+function noEffect(paths: string[], why: string, mend: string): string[] {
+  if (paths.length === 0) return [];
+  return [`${paths.join(", ")}: without effect ${why}. ${mend}`];
+}

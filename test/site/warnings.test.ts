@@ -1,0 +1,105 @@
+import { expect, test } from "vitest";
+import { parseSite } from "../../site/schema.ts";
+import { warningsOf } from "../../site/warnings.ts";
+import { exampleSite } from "../example.ts";
+
+/** The warnings of a changed example, which has no mistakes. */
+// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+function warnings(change: (site: any) => void): string[] {
+  const site = exampleSite(change);
+  parseSite(site);
+  return warningsOf(site);
+}
+
+test("nothing is warned of in the example, nor of what is left out in any mode", () => {
+  expect(warningsOf(exampleSite())).toEqual([]);
+  for (const mode of ["balance-rr", "balance-xor", "active-backup"]) {
+    const plain = warnings((s) => {
+      s.bond = { mode };
+      for (const line of s.lines) delete line.latency;
+    });
+    expect(plain).toEqual([]);
+  }
+});
+
+const latencies = "lines[0].latency, lines[1].latency: without effect in the mode";
+
+// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+test.each<[string, string[], (site: any) => void]>([
+  [
+    "a hash of what all packets share",
+    ["bond.hashPolicy is layer2: it goes by the two ends' MAC addresses", `${latencies} balance-xor`],
+    (s) => (s.bond = { mode: "balance-xor", hashPolicy: "layer2" }),
+  ],
+  [
+    "rates the wrong way round",
+    ["lines[1].up is 7072 kbit/s, more than its down, 832 kbit/s"],
+    (s) => Object.assign(s.lines[1], { down: "832 kbit/s", up: "7072 kbit/s" }),
+  ],
+  [
+    "a queue in another mode than balance-rr",
+    ["qos.enabled, qos.share: without effect in the mode balance-xor", latencies],
+    (s) => {
+      s.bond = { mode: "balance-xor" };
+      s.qos = { enabled: true, share: 0.9 };
+    },
+  ],
+  [
+    "a watch in active-backup",
+    ["watch.enabled, watch.clean: without effect in the mode active-backup", `${latencies} active-backup`],
+    (s) => {
+      s.bond = { mode: "active-backup" };
+      s.watch = { enabled: true, clean: 30 };
+    },
+  ],
+  [
+    "the share of a queue that is off",
+    ["qos.share: without effect while qos.enabled is false. Take one of the two out."],
+    (s) => (s.qos = { enabled: false, share: 0.9 }),
+  ],
+  [
+    "the loss of a watch that is off",
+    ["watch.loss: without effect while watch.enabled is false"],
+    (s) => (s.watch = { enabled: false, loss: 30 }),
+  ],
+  [
+    "a line alone, with what compares it to others",
+    [
+      "watch.loss: without effect on a site of one line",
+      "lines[0].latency: without effect on a site of one line",
+    ],
+    (s) => {
+      s.lines.pop();
+      s.watch = { loss: 30 };
+    },
+  ],
+  [
+    "a window for what TCP has put in order",
+    ["vpn.replayWindow.packets: without effect where all lines go by TCP"],
+    (s) => {
+      for (const line of s.lines) line.protocol = "tcp";
+      s.vpn = { replayWindow: { packets: 1024 } };
+    },
+  ],
+  [
+    "what is off in a mode that has none",
+    [latencies],
+    (s) => {
+      s.bond = { mode: "active-backup" };
+      s.qos = { enabled: false };
+      s.watch = { enabled: false };
+    },
+  ],
+  [
+    "a window for one line that goes by UDP",
+    [],
+    (s) => {
+      s.lines[0].protocol = "tcp";
+      s.vpn = { replayWindow: { packets: 1024 } };
+    },
+  ],
+])("%s is warned of", (_, expected, change) => {
+  const given = warnings(change);
+  expect(given).toHaveLength(expected.length);
+  expected.forEach((text, index) => void expect(given[index]).toContain(text));
+});
