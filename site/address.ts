@@ -15,10 +15,32 @@ export function isAddress(text: unknown): text is string {
   return typeof text === "string" && ipaddr.IPv4.isValidFourPartDecimal(text);
 }
 
-/** True for an address that another machine can have: not this very machine's, nor one of many at once. */
+/** What the address is of, where no single other machine can have it; undefined where one can. */
+export function specialRange(address: string): string | undefined {
+  const range = ipaddr.IPv4.parse(address).range();
+  if (range === "unspecified") return "stands for no machine at all";
+  if (range === "loopback") return "stands for the very machine that uses it (loopback)";
+  if (range === "multicast") return "stands for many machines at once (multicast)";
+  if (range === "broadcast") return "stands for all machines at once (broadcast)";
+  return contains("240.0.0.0/4", address) ? "is of a range that nobody may use (240.0.0.0/4)" : undefined;
+}
+
+/** True for an address of 169.254.0.0/16, which machines give themselves on one cable, and no router passes on. */
+export function isLinkLocal(address: string): boolean {
+  return contains("169.254.0.0/16", address);
+}
+
+/** True for an address that a machine elsewhere can have: not this very machine's, nor one of many at once. */
 export function isReachable(text: unknown): text is string {
-  const others = ["unspecified", "loopback", "linkLocal", "multicast", "broadcast"];
-  return isAddress(text) && !others.includes(ipaddr.IPv4.parse(text).range());
+  return isAddress(text) && specialRange(text) === undefined && !isLinkLocal(text);
+}
+
+/** Networks that nobody has on the internet: of RFC 1918, and of RFC 6598. */
+const privateNetworks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"];
+
+/** True for a network that lies wholly in one that nobody has on the internet. */
+export function isPrivate({ address, prefix }: Cidr): boolean {
+  return privateNetworks.some((each) => contains(each, address) && parseCidr(each)!.prefix <= prefix);
 }
 
 /** Reads `address/prefix`; undefined when it is not one. */

@@ -39,11 +39,12 @@ export function planMode(bond: { mode: BondMode; hashPolicy?: HashPolicy | undef
 /** Fields of the bond that its mode leaves without a meaning. */
 export function modeContradictions({ mode = "balance-rr", ...bond }: Raw, lines: Raw[]): Mistake[] {
   const mistakes: Mistake[] = [];
+  if (!bondModes.some((each) => each === mode)) return mistakes;
   if (bond.hashPolicy !== undefined && mode !== "balance-xor") {
     mistakes.push({
       path: "bond.hashPolicy",
       value: bond.hashPolicy,
-      reason: `has no meaning in the mode ${String(mode)}`,
+      reason: `has no meaning in the mode ${mode}`,
       mend: "Take it out, or write `mode: balance-xor`.",
     });
   }

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Cidr, contains, isAddress, parseCidr } from "./address.ts";
-import { addressOrNetwork, choice, label, told } from "./fields.ts";
+import { addressOrNetwork, choice, isLabel, label, list, told } from "./fields.ts";
 import { backwards, type PortRange, parsePorts } from "./forwards.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
@@ -27,6 +27,11 @@ function parsePortList(value: unknown): PortRange[] | undefined {
   return ranges.length > 0 && ranges.every((range) => range !== undefined) ? ranges : undefined;
 }
 
+const anywhere = {
+  reason: "holds every address, and so chooses nothing",
+  mend: "Take `to` out: without it traffic to any address is meant; another field then has to choose.",
+};
+
 /** What traffic can be chosen by; each choice needs one of them at least. */
 const selectors = {
   /** Default: any, or with `ports` both TCP and UDP. */
@@ -42,18 +47,16 @@ const selectors = {
     .transform((value) => parsePortList(value)!)
     .optional(),
   /** Whose: addresses and networks of the LAN, and `pi`. Default: all LAN hosts and the Pi. */
-  hosts: z
-    .array(
-      told(
-        (value) => value === "pi" || isAddress(value) || parseCidr(value) !== undefined,
-        "is neither an IPv4 address, nor a network, nor `pi`",
-        "Write a LAN host's address such as 192.168.1.20, a part of the LAN such as 192.168.1.32/28, or pi.",
-      ),
-    )
-    .min(1, "names nobody")
-    .optional(),
+  hosts: list(
+    told(
+      (value) => value === "pi" || isAddress(value) || parseCidr(value) !== undefined,
+      "is neither an IPv4 address, nor a network, nor `pi`",
+      "Write a LAN host's address such as 192.168.1.20, a part of the LAN such as 192.168.1.32/28, or pi.",
+    ),
+    { none: "names nobody" },
+  ).optional(),
   /** Whereto: addresses and networks. */
-  to: z.array(addressOrNetwork).min(1, "names no network").optional(),
+  to: list(addressOrNetwork(anywhere), { none: "names no network" }).optional(),
   /** Its code point, 0 to 63 or a name. */
   dscp: z
     .custom<number | string>((value) => parseDscp(value) !== undefined, {
@@ -67,7 +70,7 @@ const selectors = {
 };
 
 /** The field `bypass` of a site. */
-export const bypassField = z.array(z.strictObject({ line: label("line", 10), ...selectors })).default([]);
+export const bypassField = list(z.strictObject({ line: label("line", 10), ...selectors })).default([]);
 
 /** The field `fallback` of a site. */
 export const fallbackField = z
@@ -190,7 +193,7 @@ export function directContradictions(site: Raw, lines: Raw[], lan: Cidr | undefi
 }
 
 function unknownLine(path: string, value: unknown, lines: Raw[]): Mistake[] {
-  const names = lines.map(({ name }) => name).filter((name) => typeof name === "string");
+  const names = lines.map(({ name }) => name).filter((name) => isLabel(name, 10));
   if (typeof value !== "string" || names.length < lines.length || names.includes(value)) return [];
   const also = path === "fallback" ? "true, false (without quotes), or " : "";
   return [

@@ -1,4 +1,4 @@
-import { type Cidr, contains, isAddress, isReserved, overlap, parseCidr } from "./address.ts";
+import { type Cidr, contains, isAddress, isReserved } from "./address.ts";
 import { backupContradictions } from "./backups.ts";
 import { modeContradictions } from "./bondMode.ts";
 import { directContradictions } from "./bypass.ts";
@@ -7,6 +7,7 @@ import { forwardContradictions } from "./forwards.ts";
 import { lanMistakes } from "./lan.ts";
 import { dhcpContradictions } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
+import { lanOf, networkContradictions } from "./networks.ts";
 import { halfLogin } from "./ovh.ts";
 import { asRecord, type Raw } from "./raw.ts";
 import { shapingContradictions } from "./shaping.ts";
@@ -21,16 +22,15 @@ export function findContradictions(raw: unknown): Mistake[] {
   const site = asRecord(raw);
   const pi = asRecord(site.pi);
   const server = asRecord(site.server);
-  const bond: Raw = { network: "172.16.16.0/30", interface: "bond0", ...asRecord(site.bond) };
+  const bond = asRecord(site.bond);
   const lines = Array.isArray(site.lines) ? site.lines.map(asRecord) : [];
   const backups = Array.isArray(site.backups) ? site.backups.map(asRecord) : [];
-  const lan = parseCidr(pi.address);
+  const lan = lanOf(pi);
   return [
     ...piOnLan(lan, pi.address),
     ...gateways(lines, pi, lan),
     ...names(lines),
-    ...networks(lan, parseCidr(bond.network), bond.network),
-    ...serverOutside(server.address, lan, parseCidr(bond.network)),
+    ...networkContradictions(site, lines),
     ...tunnelContradictions(lines, asRecord(site.vpn), bond, site),
     ...modeContradictions(bond, lines),
     ...dhcpContradictions(lines, pi.interface),
@@ -39,12 +39,12 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...bondInterface(lines, pi, bond.interface),
     ...tapNames(lines, pi),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
-    ...backupContradictions(site, bond, lan),
+    ...backupContradictions(site, bond),
     ...halfLogin(server, "server"),
     ...backups.flatMap((backup, index) => halfLogin(backup, `backups[${index}]`)),
     ...lanMistakes(site.lan, lan, lines),
     ...costsTwice(asRecord(site.costs)),
-    ...shapingContradictions(lines, bond.arpInterval, 1 + backups.length),
+    ...shapingContradictions(site, lines, bond),
   ];
 }
 
@@ -59,10 +59,11 @@ function piOnLan(lan: Cidr | undefined, value: unknown): Mistake[] {
 function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined): Mistake[] {
   const mistakes: Mistake[] = [];
   const taken = new Map<string, number>();
-  lines.forEach(({ gateway, interface: own }, index) => {
+  const { interface: onLan = "eth0" } = pi;
+  lines.forEach(({ gateway, interface: own = onLan }, index) => {
     if (!isAddress(gateway)) return;
     const path = `lines[${index}].gateway`;
-    const lanSide = own === undefined || own === (pi.interface ?? "eth0");
+    const lanSide = own === onLan;
     if (lan && lanSide && !contains(lan.network, gateway)) {
       mistakes.push({
         path,
@@ -70,7 +71,7 @@ function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined): Mistake[] {
         reason: `is outside the Pi's LAN ${lan.network}`,
         mend: "Give the box's address on that LAN, or correct pi.address; a box on another network needs the line's own `interface`.",
       });
-    } else if (lan && lanSide && (gateway === lan.address || isReserved(lan.network, gateway))) {
+    } else if (lan && (gateway === lan.address || (lanSide && isReserved(lan.network, gateway)))) {
       mistakes.push({
         path,
         value: gateway,
@@ -78,7 +79,8 @@ function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined): Mistake[] {
         mend: "Give the address of the provider's box.",
       });
     }
-    const door = `${gateway} on ${String(own ?? pi.interface ?? "eth0")}`;
+    if (typeof own !== "string") return;
+    const door = `${gateway} on ${own}`;
     const first = taken.get(door);
     if (first !== undefined) {
       mistakes.push({
@@ -101,32 +103,14 @@ function names(lines: Raw[]): Mistake[] {
   });
 }
 
-function networks(lan: Cidr | undefined, bond: Cidr | undefined, value: unknown): Mistake[] {
-  if (!bond) return [];
-  const mend = "Choose a private network that is free at both ends, such as 172.16.16.0/30.";
-  if (bond.prefix > 30) {
-    return [{ path: "bond.network", value, reason: "has no room for two hosts", mend }];
-  }
-  if (!lan || !overlap(lan.network, bond.network)) return [];
-  return [{ path: "bond.network", value, reason: `overlaps the Pi's LAN ${lan.network}`, mend }];
-}
-
-function serverOutside(address: unknown, lan: Cidr | undefined, bond: Cidr | undefined): Mistake[] {
-  if (!isAddress(address)) return [];
-  return [lan, bond].flatMap((network) => {
-    if (!network || !contains(network.network, address)) return [];
-    const reason = `stands inside ${network.network}, a network of the site itself`;
-    const mend = "Give the server's public address, or choose another network.";
-    return [{ path: "server.address", value: address, reason, mend }];
-  });
-}
-
-function bondInterface(lines: Raw[], pi: Raw, name: unknown): Mistake[] {
+function bondInterface(lines: Raw[], pi: Raw, value: unknown): Mistake[] {
+  const name = value ?? "bond0";
   const others = [pi.interface ?? "eth0", ...lines.map((line) => line.interface), "lo"];
   const isTap = typeof name === "string" && /^tap\d+$/.test(name);
   if (!others.includes(name) && !isTap) return [];
   const mend = "Choose a name that no other interface of the Pi has, such as bond0.";
-  return [{ path: "bond.interface", value: name, reason: "another interface is called so", mend }];
+  const derived = value === undefined ? "without it the bond is bond0, and " : "";
+  return [{ path: "bond.interface", value, reason: `${derived}another interface is called so`, mend }];
 }
 
 /** The tunnels' taps are called tap0, tap1 and so on; what is called so already would be deleted. */
@@ -141,10 +125,9 @@ function tapNames(lines: Raw[], pi: Raw): Mistake[] {
     .map((each) => ({ ...each, reason: "is a name that tunnels' own interfaces get", mend }));
 }
 
-function keepalive({ interval = 1, timeout = 4 }: Raw): Mistake[] {
+function keepalive({ interval = 1, timeout: value }: Raw): Mistake[] {
+  const timeout = value ?? 4;
   if (typeof interval !== "number" || typeof timeout !== "number" || timeout > interval) return [];
-  const reason = `is not longer than the interval of ${interval} s, so that one late ping would close a tunnel`;
-  return [
-    { path: "vpn.keepalive.timeout", value: timeout, reason, mend: `Write ${2 * interval + 1} or more.` },
-  ];
+  const reason = `${value === undefined ? "without it 4 s are meant, which " : ""}is not longer than the interval of ${interval} s, so that one late ping would close a tunnel`;
+  return [{ path: "vpn.keepalive.timeout", value, reason, mend: `Write ${2 * interval + 1} or more.` }];
 }

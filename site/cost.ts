@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { told, whole } from "./fields.ts";
+import { list, told, whole } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
 
@@ -23,19 +23,17 @@ export const costs = z.strictObject({
     "Write its three letters, such as EUR.",
   ).default("EUR"),
   /** What is paid once, installation fees and hardware, and over how many months it is written off. */
-  once: z
-    .array(
-      z.strictObject({
-        what: told(
-          (value) => value.trim() !== "",
-          "says nothing",
-          "Say what was bought, such as Raspberry Pi.",
-        ),
-        price,
-        months: whole(1, 240, "months"),
-      }),
-    )
-    .default([]),
+  once: list(
+    z.strictObject({
+      what: told(
+        (value) => value.trim() !== "",
+        "says nothing",
+        "Say what was bought, such as Raspberry Pi.",
+      ),
+      price,
+      months: whole(1, 240, "months"),
+    }),
+  ).default([]),
 });
 
 /** What a site costs a month. */
@@ -86,10 +84,12 @@ export function monthlyCost({
 /** Parts of the cost are told by their names, so that no two may be the same. */
 export function costsTwice(raw: Raw): Mistake[] {
   const once = Array.isArray(raw.once) ? raw.once.map(asRecord) : [];
-  const names = once.map(({ what, months }) => onceName(String(what), Number(months)));
+  const names = once.map(({ what, months }) =>
+    typeof what === "string" && typeof months === "number" ? onceName(what, months) : undefined,
+  );
   return once.flatMap(({ what }, index) => {
     const first = names.indexOf(names[index]!);
-    if (first === index) return [];
+    if (first === index || names[index] === undefined) return [];
     const reason = `costs.once[${first}] is the same`;
     return [{ path: `costs.once[${index}].what`, value: what, reason, mend: "Give each its own name." }];
   });

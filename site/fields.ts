@@ -1,6 +1,22 @@
 import { z } from "zod";
-import { isAddress, isReachable, parseCidr } from "./address.ts";
+import { isAddress, isLinkLocal, isReachable, parseCidr, specialRange } from "./address.ts";
+import type { Mistake } from "./mistake.ts";
 import { parseRate } from "./rate.ts";
+
+/** What is wrong with a value, and what to do; undefined when nothing is. */
+export type Verdict = Pick<Mistake, "reason" | "mend" | "hidden"> | undefined;
+
+function telling<Value>(judge: (value: Value) => Verdict) {
+  return (value: Value, context: z.RefinementCtx) => {
+    const params = judge(value);
+    if (params) context.addIssue({ code: "custom", params });
+  };
+}
+
+/** A value of which there is more than one thing to tell. */
+export function judged(judge: (value: unknown) => Verdict) {
+  return z.custom<string>().superRefine(telling(judge));
+}
 
 /**
  * A check on one value, with what to tell when it fails.
@@ -9,6 +25,26 @@ import { parseRate } from "./rate.ts";
 export function told(check: (value: string) => boolean, reason: string, mend: string, hidden = false) {
   const right = (value: unknown) => typeof value === "string" && check(value);
   return z.custom<string>(right, { params: { reason, mend, hidden } });
+}
+
+/** How many entries a list can have. */
+interface Bounds {
+  most?: number;
+  /** The reason why it can't be empty; undefined where it can. */
+  none?: string;
+  /** What to do where it is empty. */
+  mend?: string;
+}
+
+/** A list. How many entries it has is told beside what is wrong with them. */
+export function list<Entry extends z.ZodType>(entry: Entry, bounds: Bounds = {}) {
+  const { most = Infinity, none, mend = "Write one at least, or take the field out." } = bounds;
+  const judge = ({ length }: unknown[]): Verdict => {
+    if (length === 0 && none !== undefined) return { reason: none, mend };
+    if (length <= most) return undefined;
+    return { reason: `holds ${length} entries, and can hold ${most}`, mend: `Leave ${most} at most.` };
+  };
+  return z.array(entry).superRefine(telling(judge), { when: ({ value }) => Array.isArray(value) });
 }
 
 /** A whole number within bounds; the unit is named in the message. */
@@ -37,45 +73,69 @@ export const address = told(isAddress, "is not an IPv4 address", addressMend);
 /** The IPv4 address of one machine that others can reach. */
 export const hostAddress = told(isReachable, "is not the IPv4 address of a machine elsewhere", addressMend);
 
-/** An IPv4 address with its network's prefix length. */
-export const cidr = told(
-  (value) => parseCidr(value) !== undefined,
-  "is not an IPv4 address with its network's prefix",
-  "Write the address, a slash and the prefix, such as 192.168.1.252/24.",
-);
+/** A machine's address with the prefix of its LAN. */
+export const addressOnLan = judged((value) => {
+  const cidr = parseCidr(value);
+  const mend = "Write the address, a slash and the LAN's prefix, such as 192.168.1.252/24.";
+  if (!cidr) return { reason: "is not an IPv4 address with its network's prefix", mend };
+  const special = specialRange(cidr.address);
+  if (special) return { reason: special, mend };
+  if (isLinkLocal(cidr.address)) return { reason: "is an address that no router passes on", mend };
+  if (cidr.prefix >= 8) return undefined;
+  return { reason: "takes a great part of the internet for the LAN; a LAN has /8 or a longer prefix", mend };
+});
 
-/** An IPv4 address, or a network with its prefix length. */
-export const addressOrNetwork = told(
-  (value) => isAddress(value) || parseCidr(value) !== undefined,
-  "is neither an IPv4 address nor a network",
-  "Write it such as 192.0.2.1 or 192.0.2.0/24 (IPv6 and names are not taken here).",
-);
-
-/** An IPv4 address, a network with its prefix length, or a name. */
-export const addressNetworkOrName = told(
-  (value) => isAddress(value) || parseCidr(value) !== undefined || isName(value),
-  "is neither an IPv4 address, nor a network, nor a name",
-  "Write it such as 192.0.2.1, 192.0.2.0/24 or home.example.net (IPv6 is not taken here).",
-);
+/**
+ * IPv4 addresses, and networks with their prefix length.
+ * @param everything why one that holds all addresses is not taken, and what to do
+ */
+export function addressOrNetwork(everything: NonNullable<Verdict>, names = false) {
+  const reason = names
+    ? "is neither an IPv4 address, nor a network, nor a name"
+    : "is neither an IPv4 address nor a network";
+  const mend = names
+    ? "Write it such as 192.0.2.1, 192.0.2.0/24 or home.example.net (IPv6 is not taken here)."
+    : "Write it such as 192.0.2.1 or 192.0.2.0/24 (IPv6 and names are not taken here).";
+  return judged((value) => {
+    if (names && typeof value === "string" && isName(value)) return undefined;
+    const network = parseCidr(isAddress(value) ? `${value}/32` : value);
+    if (!network) return { reason, mend };
+    if (network.prefix === 0) return everything;
+    // 0.0.0.0/1 is half of all addresses, and no such range.
+    const special = network.prefix >= 4 ? specialRange(network.address) : undefined;
+    return special === undefined ? undefined : { reason: special, mend };
+  });
+}
 
 /** Whether it is a name as DNS knows them, with a dot in it: not one that is all numbers. */
 export function isName(value: string): boolean {
   return /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/i.test(value);
 }
 
+/** Beyond it the unit is wrong, kbit/s. */
+const highestRate = 10_000_000;
+
 /** A rate with its unit; parsed, kbit/s. */
-export const rate = told(
-  (value) => parseRate(value) !== undefined && parseRate(value)! >= 1,
-  "is no rate that a line can have",
-  "Write the rate that the box shows, with its unit, such as 7232 kbit/s or 7.2 Mbit/s.",
-).transform((value) => parseRate(value)!);
+export const rate = judged((value) => {
+  const kbits = parseRate(value);
+  const mend = "Write the rate that the box shows, with its unit, such as 7232 kbit/s or 7.2 Mbit/s.";
+  if (kbits === undefined || kbits < 1) return { reason: "is no rate that a line can have", mend };
+  return kbits > highestRate
+    ? { reason: "is more than any line has: 10 Gbit/s is the most", mend }
+    : undefined;
+}).transform((value) => parseRate(value)!);
+
+/** Whether it is a name that can become part of file and interface names. */
+export function isLabel(value: unknown, max: number): value is string {
+  return typeof value === "string" && value.length <= max && /^[a-z][a-z0-9]*$/.test(value);
+}
 
 /** A name that becomes part of file and interface names.
  * @param max most letters
  */
 export const label = (what: string, max: number) =>
   told(
-    (value) => new RegExp(`^[a-z][a-z0-9]{0,${max - 1}}$`).test(value),
+    (value) => isLabel(value, max),
     `is no name for a ${what}`,
     `Use 1 to ${max} small letters and digits, a letter first: it becomes part of file and interface names.`,
   );
@@ -94,10 +154,3 @@ export const ownInterfaceName = told(
   "is no name for a bond",
   "Use 1 to 15 letters, digits, - and _, a letter first, such as bond0.",
 );
-
-/** An SSH host key as in its .pub file; parsed, without the comment. */
-export const hostKey = told(
-  (value) => /^(ssh-ed25519|ecdsa-sha2-nistp(256|384|521)) [A-Za-z0-9+/]+=*( .*)?$/.test(value),
-  "is not an ed25519 or ECDSA host key",
-  "On the host, `cat /etc/ssh/ssh_host_ecdsa_key.pub` shows it (or ed25519, where it has no other): write its first two words.",
-).transform((value) => value.split(" ").slice(0, 2).join(" "));

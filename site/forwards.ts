@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Cidr, contains, isAddress, isReserved } from "./address.ts";
-import { address, choice } from "./fields.ts";
+import { address, choice, list } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
 import { loginPorts } from "./ssh.ts";
@@ -34,7 +34,7 @@ export function parsePorts(value: unknown): PortRange | undefined {
 const ports = z
   .custom<number | string>((value) => parsePorts(value) !== undefined, {
     params: {
-      reason: "is neither a port nor a range of ports",
+      reason: "is neither a port, 1 to 65535, nor a range of them",
       mend: "Write a port such as 443, or the first and the last with a hyphen, such as 27000-27015.",
     },
   })
@@ -48,20 +48,18 @@ function protocolsOf({ protocol = "tcp" }: Raw): readonly string[] {
 }
 
 /** The field `forwards` of a site. */
-export const forwardsField = z
-  .array(
-    z.strictObject({
-      /** What is forwarded. Default tcp. */
-      protocol: choice(["tcp", "udp", "both"], "Write tcp, udp or both.").default("tcp"),
-      /** The server's port, or its ports as `first-last`. */
-      ports,
-      /** Address of the LAN host that answers. Default: the Pi itself. */
-      to: address.optional(),
-      /** That machine's own port or ports, as many as `ports`. Default: the same. */
-      toPorts: ports.optional(),
-    }),
-  )
-  .default([]);
+export const forwardsField = list(
+  z.strictObject({
+    /** What is forwarded. Default tcp. */
+    protocol: choice(["tcp", "udp", "both"], "Write tcp, udp or both.").default("tcp"),
+    /** The server's port, or its ports as `first-last`. */
+    ports,
+    /** Address of the LAN host that answers. Default: the Pi itself. */
+    to: address.optional(),
+    /** That machine's own port or ports, as many as `ports`. Default: the same. */
+    toPorts: ports.optional(),
+  }),
+).default([]);
 
 /** @param pi the Pi's own address: a forward to it is one to the Pi */
 export function planForwards(forwards: z.output<typeof forwardsField>, pi: string): Forward[] {
@@ -103,7 +101,7 @@ export function forwardContradictions(raw: unknown, lan: Cidr | undefined, site:
 }
 
 interface Taken extends PortRange {
-  protocol: string;
+  protocol: unknown;
   owner: string;
 }
 
@@ -120,7 +118,7 @@ function ownPorts(site: Raw): Taken[] {
     ...logins,
     ...tunnels.flatMap((numbers, index) =>
       numbers.map((port) => ({
-        protocol: String(own[index]!.protocol ?? "udp"),
+        protocol: own[index]!.protocol ?? "udp",
         first: port,
         last: port,
         owner: `the port ${port} of a tunnel of lines[${index}]`,

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Cidr, contains, isAddress, isReserved } from "./address.ts";
-import { address, told } from "./fields.ts";
+import { address, hostAddress, list, told } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
 
@@ -24,7 +24,7 @@ export const lan = z.strictObject({
   dns: z
     .strictObject({
       /** The resolvers to ask, through the bond. Default 9.9.9.9 and 1.1.1.1. */
-      upstream: z.array(address).min(1, "names no resolver").max(8).default(["9.9.9.9", "1.1.1.1"]),
+      upstream: list(hostAddress, { most: 8, none: "names no resolver" }).default(["9.9.9.9", "1.1.1.1"]),
     })
     .optional(),
 });
@@ -70,7 +70,7 @@ function rangeMistakes({ from, to }: Raw, network: Cidr, lines: Raw[]): Mistake[
   }
   const fixed = [
     { what: "the Pi itself", at: network.address },
-    ...lines.map(({ name, gateway }) => ({ what: `the box of ${String(name)}`, at: gateway })),
+    ...lines.map(({ gateway }, index) => ({ what: `the box of lines[${index}]`, at: gateway })),
   ];
   return fixed.flatMap(({ what, at }) => {
     if (!isAddress(at) || number(at) < number(from) || number(at) > number(to)) return [];

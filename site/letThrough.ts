@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { told } from "./fields.ts";
+import { list, told } from "./fields.ts";
 
 /** A chain of somebody else's firewall, in nftables' words: `ip filter FORWARD`. */
 const chain = told(
@@ -8,7 +8,7 @@ const chain = told(
   "Write its family, table and name as `nft list chains` shows them, such as ip filter FORWARD (which is where iptables, ufw and Docker have it).",
 );
 
-const chains = z.array(chain).min(1, "must name a chain").default([]);
+const chains = list(chain, { none: "must name a chain" }).default([]);
 
 /**
  * Chains of somebody else's that drop what the site needs, and get a rule of ours that lets just that through. No

@@ -1,5 +1,5 @@
-import { isAddress } from "./address.ts";
-import { told } from "./fields.ts";
+import { isAddress, specialRange } from "./address.ts";
+import { judged } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import type { Raw } from "./raw.ts";
 
@@ -7,15 +7,16 @@ import type { Raw } from "./raw.ts";
 export const byDhcp = "dhcp";
 
 /** The box's address, or `dhcp`. */
-export const gateway = told(
-  (value) => value === byDhcp || isAddress(value),
-  "is neither an IPv4 address nor `dhcp`",
-  "Write the box's address, such as 192.168.1.254; or dhcp where the line's own interface gets it so.",
-);
+export const gateway = judged((value) => {
+  if (value === byDhcp) return undefined;
+  const reason = isAddress(value) ? specialRange(value) : "is neither an IPv4 address nor `dhcp`";
+  const mend =
+    "Write the box's address, such as 192.168.1.254; or dhcp where the line's own interface gets it so.";
+  return reason === undefined ? undefined : { reason, mend };
+});
 
-/** Gateways by DHCP on an interface that can't have them, or that two lines share. */
+/** Gateways by DHCP on an interface that can't have them, or where another line has its box too. */
 export function dhcpContradictions(lines: Raw[], lan: unknown): Mistake[] {
-  const first = new Map<unknown, number>();
   return lines.flatMap(({ gateway: box, interface: own }, index) => {
     if (box !== byDhcp) return [];
     const path = `lines[${index}].gateway`;
@@ -23,12 +24,16 @@ export function dhcpContradictions(lines: Raw[], lan: unknown): Mistake[] {
       const reason = "is only known on an interface that is the line's own";
       return [{ path, value: box, reason, mend: "Give the line's `interface`, or write the box's address." }];
     }
-    const other = first.get(own);
-    if (other === undefined) {
-      first.set(own, index);
-      return [];
-    }
-    const reason = `DHCP gives ${String(own)} one gateway, which lines[${other}] has already`;
-    return [{ path, value: box, reason, mend: "Give each line an interface of its own." }];
+    // Of two by DHCP the second is told.
+    const other = lines.findIndex(
+      (each, n) => each.interface === own && (each.gateway === byDhcp ? n < index : n !== index),
+    );
+    if (other < 0) return [];
+    const reason =
+      lines[other]!.gateway === byDhcp
+        ? `DHCP gives an interface one gateway, which lines[${other}] has already`
+        : `lines[${other}] has its box on the same interface, and DHCP may name that very box`;
+    const mend = "Give each line an interface of its own, or write both boxes' addresses.";
+    return [{ path, value: box, reason, mend }];
   });
 }

@@ -29,7 +29,8 @@ export class ConfigError extends Error {
 }
 
 function describeMistake({ path, value, hidden, reason, mend }: Mistake): string {
-  const secret = (hidden && typeof value === "string") || isOvhSecret(path);
+  const secret =
+    (hidden && ["string", "number"].includes(typeof value)) || isOvhSecret(path) || isPrivateKey(value);
   const found = value === undefined ? "is missing" : `= ${secret ? "(not shown)" : shown(value)}`;
   return `  ${path || "site"} ${found}: ${reason}\n      ${mend}`;
 }
@@ -38,5 +39,11 @@ function describeMistake({ path, value, hidden, reason, mend }: Mistake): string
 function shown(value: unknown): string {
   if (Array.isArray(value)) return value.length > 0 ? "[...]" : "[]";
   if (typeof value === "object" && value !== null) return Object.keys(value).length > 0 ? "{...}" : "{}";
-  return JSON.stringify(value);
+  const text = JSON.stringify(value);
+  return text.length > 200 ? `${text.slice(0, 200)}…` : text;
+}
+
+/** An SSH key stands where it does not belong: its first lines, or the first letters of what they hold. */
+function isPrivateKey(value: unknown): boolean {
+  return typeof value === "string" && /PRIVATE KEY|b3BlbnNzaC1rZXk/.test(value);
 }

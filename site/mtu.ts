@@ -1,3 +1,5 @@
+import type { Raw } from "./raw.ts";
+
 /**
  * What a line puts around each IP packet, in bytes, before it is cut into ATM cells; `cells` is false where
  * there are none. PPPoE over LLC: 8 PPPoE and PPP + 14 Ethernet + 10 LLC/SNAP + 8 AAL5 trailer; PPPoA over
@@ -11,6 +13,11 @@ export const encapsulations = {
 } as const;
 
 export type Encapsulation = keyof typeof encapsulations;
+
+/** A line's encapsulation in a config that may have mistakes; undefined where it names none of ours. */
+export function encapsulationOf({ encapsulation = "pppoe-llc" }: Raw): Encapsulation | undefined {
+  return Object.keys(encapsulations).find((each) => each === encapsulation) as Encapsulation | undefined;
+}
 
 /**
  * What a tunnel puts around an inner IP packet: 14 the tap's Ethernet header, 24 OpenVPN in TLS mode with

@@ -5,14 +5,26 @@ import { bondModeFields } from "./bondMode.ts";
 import { bypassField, fallbackField } from "./bypass.ts";
 import { findContradictions } from "./contradictions.ts";
 import { costs, price } from "./cost.ts";
-import { choice, cidr, hostAddress, interfaceName, label, ownInterfaceName, rate, whole } from "./fields.ts";
+import {
+  addressOnLan,
+  choice,
+  hostAddress,
+  interfaceName,
+  label,
+  list,
+  ownInterfaceName,
+  rate,
+  whole,
+} from "./fields.ts";
 import { forwardsField } from "./forwards.ts";
 import { lan } from "./lan.ts";
 import { letThrough, letThroughOnServer } from "./letThrough.ts";
 import { gateway } from "./lineInterface.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
+import { bondNetwork, defaultNetwork } from "./networks.ts";
 import { ovh } from "./ovh.ts";
+import type { Raw } from "./raw.ts";
 import { qos } from "./shaping.ts";
 import { ssh } from "./ssh.ts";
 import { innerMtuField, lineTunnelFields, tunnelFields } from "./tunnels.ts";
@@ -66,7 +78,7 @@ const schema = z.strictObject({
   backups: backupsField,
   pi: z.strictObject({
     /** The Pi's address with its LAN's prefix, such as 192.168.1.252/24. */
-    address: cidr,
+    address: addressOnLan,
     /** The Pi's interface on that LAN. Default eth0. */
     interface: interfaceName.default("eth0"),
     ssh,
@@ -74,11 +86,15 @@ const schema = z.strictObject({
     letThrough,
   }),
   /** One to eight lines. */
-  lines: z.array(line).min(1, "must hold a line").max(8, "holds more lines than eight"),
+  lines: list(line, {
+    most: 8,
+    none: "must hold a line",
+    mend: "Write one to eight lines, each behind a dash.",
+  }),
   bond: z
     .strictObject({
       /** Network between the two ends of the bond: the server has its first address, the Pi its second. */
-      network: cidr.default("172.16.16.0/30"),
+      network: bondNetwork.default(defaultNetwork),
       /** Name of the bond's interface on the Pi; on the server it is bond-SITE. Default bond0. */
       interface: ownInterfaceName.default("bond0"),
       ...bondModeFields,
@@ -145,7 +161,9 @@ export type { Ssh } from "./ssh.ts";
 export function parseSite(raw: unknown): Site {
   const result = schema.safeParse(raw);
   const mistakes = result.success ? [] : result.error.issues.flatMap((issue) => toMistakes(issue, raw));
-  mistakes.push(...findContradictions(raw));
+  // What is wrong by itself is told once, and not how it stands beside others.
+  const told = new Set(mistakes.map(({ path }) => path));
+  mistakes.push(...findContradictions(raw).filter(({ path }) => !told.has(path)));
   if (mistakes.length > 0) throw new ConfigError(mistakes);
   return result.data!;
 }
@@ -159,6 +177,7 @@ const kinds: Record<string, Pick<Mistake, "reason" | "mend">> = {
   array: { reason: "must be a list", mend: "Write its entries below it, each behind a dash." },
 };
 
+/** The schema has issues of three codes alone: all but fields' names and kinds are told by checks of our own. */
 function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
   const path = pathText(issue.path);
   const value = valueAt(raw, issue.path);
@@ -177,16 +196,21 @@ function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
   if (issue.code === "custom") {
     return [{ path, value, ...(issue.params as Pick<Mistake, "reason" | "mend" | "hidden">) }];
   }
-  const kind = issue.code === "invalid_type" ? kinds[issue.expected] : undefined;
-  if (kind && value === null) {
-    return [
-      { path, value, reason: "has nothing below it", mend: "Take it out, or write what belongs there." },
-    ];
-  }
-  if (kind) return [{ path, value, ...kind, hidden: true }];
-  return [
-    { path, value, reason: issue.message.toLowerCase(), mend: "See docs/reference.md for what it may be." },
-  ];
+  const kind = kinds[(issue as z.core.$ZodIssueInvalidType).expected]!;
+  if (value !== null) return [{ path, value, ...kind, hidden: true }];
+  const mend = isNeeded(issue.path, raw) ? kind.mend : "Take it out, or write what belongs there.";
+  return [{ path, value, reason: "has nothing below it", mend }];
+}
+
+/** Whether a part that is there could not be left out. */
+function isNeeded(path: readonly PropertyKey[], raw: unknown): boolean {
+  const without = structuredClone(raw);
+  const last = path.at(-1);
+  if (last === undefined) return true;
+  if (typeof last === "number") return false;
+  delete (valueAt(without, path.slice(0, -1)) as Raw)[last as string];
+  const issues = schema.safeParse(without).error?.issues ?? [];
+  return issues.some((issue) => pathText(issue.path) === pathText(path));
 }
 
 function pathText(path: readonly PropertyKey[]): string {

@@ -1,5 +1,6 @@
 import { parseCidr } from "./address.ts";
-import { bondTo, networkOf } from "./backups.ts";
+import { bondTo } from "./backups.ts";
+import { networkOf } from "./networks.ts";
 import type { Site } from "./schema.ts";
 
 /** Marks and tables of the Pi's bonds, beside those of the lines (plan.ts). */

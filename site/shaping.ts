@@ -1,9 +1,17 @@
 import { z } from "zod";
 import { yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
-import { type Encapsulation, encapsulations, fragmentHeader, lineBytes, tunnelOverhead } from "./mtu.ts";
+import {
+  type Encapsulation,
+  encapsulationOf,
+  encapsulations,
+  fragmentHeader,
+  lineBytes,
+  tunnelOverhead,
+} from "./mtu.ts";
 import { parseRate } from "./rate.ts";
-import type { Raw } from "./raw.ts";
+import { asRecord, type Raw } from "./raw.ts";
+import { probesPerSecond } from "./watch.ts";
 
 /** What the shaper has to know of a line. */
 export interface ShapedLine {
@@ -120,8 +128,9 @@ export function planShaping(
 }
 
 /** The mistakes of lines' rates and latencies that show only beside other fields. */
-export function shapingContradictions(lines: Raw[], arpInterval: unknown, bonds: number): Mistake[] {
-  return [...latencies(lines), ...tooSlow(lines, arpInterval, bonds)];
+export function shapingContradictions(site: Raw, lines: Raw[], bond: Raw): Mistake[] {
+  // Without ARP probes in active-backup, no line is too slow for them.
+  return [...latencies(lines), ...(bond.mode === "active-backup" ? [] : tooSlow(site, lines, bond))];
 }
 
 function latencies(lines: Raw[]): Mistake[] {
@@ -134,20 +143,32 @@ function latencies(lines: Raw[]): Mistake[] {
   });
 }
 
-/** A tunnel that its watchers fill by more than half is no use. */
-function tooSlow(lines: Raw[], arpInterval: unknown, bonds: number): Mistake[] {
-  const interval = typeof arpInterval === "number" && arpInterval > 0 ? arpInterval : 100;
+/** A tunnel that its ARP probes fill by more than half is no use, nor one to which the watch leaves next to nothing. */
+function tooSlow({ backups, watch }: Raw, lines: Raw[], { arpInterval: given }: Raw): Mistake[] {
+  const arpInterval = typeof given === "number" && given > 0 ? given : 100;
+  const bonds = 1 + (Array.isArray(backups) ? backups.length : 0);
+  const watched = lines.length > 1 && asRecord(watch).enabled !== false;
   return lines.flatMap((line, index) =>
     (["down", "up"] as const).flatMap((direction) => {
       const rate = parseRate(line[direction]);
-      const encapsulation = (line.encapsulation ?? "pppoe-llc") as Encapsulation;
+      const encapsulation = encapsulationOf(line);
       const tunnels = line.tunnels ?? 1;
-      if (!rate || !(encapsulation in encapsulations) || typeof tunnels !== "number" || tunnels < 1)
-        return [];
+      if (!rate || !encapsulation || typeof tunnels !== "number" || tunnels < 1) return [];
       const known = { down: rate, up: rate, encapsulation, tunnels };
-      const left = tunnelRate(known, direction, { arpInterval: interval, probesPerSecond: 0, bonds });
+      const left = tunnelRate(known, direction, { arpInterval, probesPerSecond: 0, bonds });
       const each = (rate * 1000) / tunnels;
-      if (left >= each / 2) return [];
+      if (left >= each / 2) {
+        if (!watched) return [];
+        const headers = {
+          protocol: line.protocol === "tcp" ? "tcp" : "udp",
+          fragment: line.fragment === true,
+        } as const;
+        const watchers = { arpInterval, probesPerSecond, bonds };
+        if (tunnelRate({ ...known, ...headers }, direction, watchers) >= each / 10) return [];
+        const reason = "the ARP probes and the watch's pings leave next to nothing of it";
+        const mend = "Write the line's true rate, or set watch.enabled to false.";
+        return [{ path: `lines[${index}].${direction}`, value: line[direction], reason, mend }];
+      }
       const reason = `the ARP probes of ${tunnels === 1 ? "its tunnel" : `its ${tunnels} tunnels`} alone take ${((each - left) / 1000).toFixed(1)} kbit/s of each tunnel's share`;
       const mend = "Write the line's true rate, give it fewer tunnels, or raise bond.arpInterval.";
       return [{ path: `lines[${index}].${direction}`, value: line[direction], reason, mend }];

@@ -1,12 +1,32 @@
+import { isIPv6 } from "node:net";
 import { z } from "zod";
-import { hostKey, told, whole } from "./fields.ts";
+import { judged, told, type Verdict, whole } from "./fields.ts";
+import { hostKey } from "./hostKey.ts";
 import { asRecord, type Raw } from "./raw.ts";
 
-const host = told(
-  (value) => /^[A-Za-z0-9][A-Za-z0-9.:_-]*$/.test(value),
-  "is neither an address nor a name of a host",
-  "Write what ssh is given, such as 192.168.1.252 or pi.example.net; port and user have fields of their own.",
-);
+const host = judged((value): Verdict => {
+  const reason = "is neither an address nor a name of a host";
+  const mend =
+    "Write what ssh is given, such as 192.168.1.252 or pi.example.net; port and user have fields of their own.";
+  if (typeof value !== "string") return { reason, mend };
+  const [, user, name = "", port] = /^(?:([^@]*)@)?(\[[^\]]*\]|[^:]*)(?::(\d+))?$/.exec(value) ?? [];
+  const more = [...(user ? ["user"] : []), ...(port ? ["port"] : [])];
+  if (isHost(name) && more.length > 0) {
+    const fields = more.map((each) => `\`${each}\``).join(" and ");
+    return {
+      reason: `holds the ${more.join(" and the ")} too`,
+      mend: `Write ${name.replace(/^\[|\]$/g, "")}, and the rest in ${fields} beside it.`,
+      // Before the @ there may be a password behind the user.
+      hidden: user?.includes(":"),
+    };
+  }
+  return isHost(value) && !value.startsWith("[") ? undefined : { reason, mend };
+});
+
+/** A name, an IPv4 address, or an IPv6 one, in brackets too. */
+function isHost(text: string): boolean {
+  return /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(text) || isIPv6(text.replace(/^\[(.*)\]$/, "$1"));
+}
 
 const login = {
   /** Address or name that SSH connects to. Default: the host's own address. */

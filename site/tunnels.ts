@@ -1,13 +1,18 @@
 import { z } from "zod";
-import { addressNetworkOrName, choice, hostAddress, whole, yesOrNo } from "./fields.ts";
+import { addressOrNetwork, choice, hostAddress, list, whole, yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
-import { encapsulations, fragmentHeader, innerMtu, tunnelOverhead } from "./mtu.ts";
+import { encapsulationOf, encapsulations, fragmentHeader, innerMtu, tunnelOverhead } from "./mtu.ts";
 import type { Raw } from "./raw.ts";
 import type { Line, Site } from "./schema.ts";
 import { loginPorts } from "./ssh.ts";
 
 /** Ciphers whose headers `tunnelOverhead` counts; the older ones of OpenVPN cost more and are refused in 2.7. */
 const ciphers = ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"] as const;
+
+const anywhere = {
+  reason: "holds every address",
+  mend: "Take `sources` out: without it tunnels are taken from anywhere.",
+};
 
 /** The fields of `vpn` that hold for all tunnels. */
 export const tunnelFields = {
@@ -16,12 +21,11 @@ export const tunnelFields = {
   /** The server's own address that the tunnels listen on. Default: all of them. */
   bind: hostAddress.optional(),
   /** Whence the server takes tunnels: the lines' own public addresses or names. Default: from anywhere. */
-  sources: z.array(addressNetworkOrName).min(1, "must name an address").optional(),
+  sources: list(addressOrNetwork(anywhere, true), { none: "must name an address" }).optional(),
   /** Ciphers in the order of preference. */
-  ciphers: z
-    .array(choice(ciphers, "Write it so; CBC ciphers such as the how-to's are not taken."))
-    .min(1, "must name a cipher")
-    .default(["AES-256-GCM", "CHACHA20-POLY1305"]),
+  ciphers: list(choice(ciphers, "Write it so; CBC ciphers such as the how-to's are not taken."), {
+    none: "must name a cipher",
+  }).default(["AES-256-GCM", "CHACHA20-POLY1305"]),
   /** Packets that a tap queues while its OpenVPN is busy. Default 1000. */
   txqueuelen: whole(1, 100_000, "packets").default(1000),
   /** How late a packet may come, behind how many others, before OpenVPN takes it for a replayed one. */
@@ -91,11 +95,7 @@ function among(lines: Line[], kind: (line: Line) => boolean): Line[] {
 
 /** What one line's tunnels can't be, and what the tunnels of several can't be together. */
 export function tunnelContradictions(lines: Raw[], vpn: Raw, bond: Raw, site: Raw): Mistake[] {
-  return [
-    ...ports(lines, vpn.firstPort ?? 1194, loginPorts(site)),
-    ...fragments(lines),
-    ...sizes(lines, bond.mtu),
-  ];
+  return [...ports(lines, vpn.firstPort, loginPorts(site)), ...fragments(lines), ...sizes(lines, bond.mtu)];
 }
 
 /** Each tunnel's port on the server, by the same count as the plan's. */
@@ -118,13 +118,15 @@ export function portsOf(lines: Raw[], first: number): number[][] {
   return countPorts(counted, first);
 }
 
-function ports(lines: Raw[], first: unknown, logins: ReturnType<typeof loginPorts>): Mistake[] {
+function ports(lines: Raw[], given: unknown, logins: ReturnType<typeof loginPorts>): Mistake[] {
+  const first = given ?? 1194;
   if (typeof first !== "number") return [];
   const mistakes: Mistake[] = [];
   const taken = new Map<number, number>();
   portsOf(lines, first).forEach((numbers, index) => {
     const own = typeof lines[index]!.port === "number";
-    const [path, value] = own ? [`lines[${index}].port`, lines[index]!.port] : ["vpn.firstPort", first];
+    const [path, value] = own ? [`lines[${index}].port`, lines[index]!.port] : ["vpn.firstPort", given];
+    const derived = own || given !== undefined ? "" : "is 1194 without it, which ";
     const last = numbers.at(-1)!;
     if (last > 65535 && !mistakes.some((mistake) => mistake.path === path)) {
       const reason = `the tunnels would need ports up to ${last}`;
@@ -132,12 +134,12 @@ function ports(lines: Raw[], first: unknown, logins: ReturnType<typeof loginPort
     }
     const clash = numbers.find((number) => taken.has(number));
     if (clash !== undefined) {
-      const reason = `gives a tunnel of lines[${index}] the port ${clash}, which lines[${taken.get(clash)}] has already`;
+      const reason = `${derived}gives a tunnel of lines[${index}] the port ${clash}, which lines[${taken.get(clash)}] has already`;
       mistakes.push({ path, value, reason, mend: "Choose another: each tunnel needs a port of its own." });
     }
     const login = lines[index]!.protocol === "tcp" && logins.find(({ port }) => numbers.includes(port));
     if (login) {
-      const reason = `gives a tunnel of lines[${index}] ${login.whose} SSH port ${login.port}`;
+      const reason = `${derived}gives a tunnel of lines[${index}] ${login.whose} SSH port ${login.port}`;
       mistakes.push({ path, value, reason, mend: "Choose another, such as 443: nobody could log in there." });
     }
     for (const number of numbers) taken.set(number, index);
@@ -159,8 +161,8 @@ function fragments(lines: Raw[]): Mistake[] {
 function sizes(lines: Raw[], mtu: unknown): Mistake[] {
   if (typeof mtu !== "number") return [];
   return lines.flatMap((line, index) => {
-    const usual = encapsulations[(line.encapsulation ?? "pppoe-llc") as keyof typeof encapsulations]?.mtu;
-    const passes = line.mtu ?? usual;
+    const encapsulation = encapsulationOf(line);
+    const passes = line.mtu ?? (encapsulation && encapsulations[encapsulation].mtu);
     if (line.fragment === true || line.protocol === "tcp" || typeof passes !== "number") return [];
     if (mtu + tunnelOverhead <= passes) return [];
     const reason = `makes packets of ${mtu + tunnelOverhead} bytes, more than the ${passes} that lines[${index}] passes`;

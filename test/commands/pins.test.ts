@@ -5,7 +5,7 @@ import { pinsOf, writePin } from "../../commands/pin/pins.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
 
-const key = `ecdsa-sha2-nistp256 ${"A".repeat(80)}E=`;
+const key = `ecdsa-sha2-nistp256 AAAAE2VjZHNhLXNoYTItbmlzdHAyNTYAAAAIbmlzdHAyNTYAAABBB${"A".repeat(86)}=`;
 const example = readFileSync(new URL("../../Pulumi.dev.yaml", import.meta.url), "utf8");
 const siteOf = (text: string) => parse(text).config["adsl-bonding:site"];
 

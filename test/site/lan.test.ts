@@ -26,7 +26,11 @@ test.each<[string, string, unknown]>([
   ["a range outside the LAN", "lan.dhcp.from", { dhcp: { ...dhcp, from: "192.168.0.100" } }],
   ["the broadcast address", "lan.dhcp.to", { dhcp: { ...dhcp, to: "192.168.1.255" } }],
   ["a range backwards", "comes before 192.168.1.199", { dhcp: { from: dhcp.to, to: dhcp.from } }],
-  ["a range over a box", "holds 192.168.1.240, the box of ovh", { dhcp: { ...dhcp, to: "192.168.1.245" } }],
+  [
+    "a range over a box",
+    "holds 192.168.1.240, the box of lines[0]",
+    { dhcp: { ...dhcp, to: "192.168.1.245" } },
+  ],
   [
     "a range over the Pi",
     "192.168.1.252, the Pi itself",

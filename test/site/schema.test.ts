@@ -60,6 +60,11 @@ test("all mistakes come at once, of single fields and of fields together", () =>
   `);
 });
 
+function backup(network: string | undefined) {
+  const { ssh } = exampleSite().server;
+  return { name: "spare", address: "203.0.114.20", ssh, ...(network && { network }) };
+}
+
 describe("each wrong value is told with its path", () => {
   // biome-ignore lint/suspicious/noExplicitAny: see exampleSite
   const wrong: [string, string, (site: any) => void][] = [
@@ -225,6 +230,90 @@ describe("each wrong value is told with its path", () => {
           { ports: 85, to: "192.168.1.10" },
         ]),
     ],
+    ...(
+      [
+        ["a line for the Pi itself, elsewhere", "192.168.1.252"],
+        ["a box that is no machine", "0.0.0.0"],
+        ["a box that is the Pi itself", "127.0.0.1"],
+        ["a box that is many", "224.0.0.1"],
+        ["a box that is all", "255.255.255.255"],
+        ["a box inside the bond's network", "172.16.16.1"],
+      ] as const
+    ).map(([what, gateway]): (typeof wrong)[number] => [
+      what,
+      "lines[0].gateway",
+      (s) => Object.assign(s.lines[0], { interface: "eth1", gateway }),
+    ]),
+    ...(
+      [
+        ["a bond of this machine", "127.16.0.0/30"],
+        ["a bond of many", "224.0.0.0/30"],
+        ["a bond of one cable", "169.254.16.0/30"],
+        ["somebody's network for the bond", "8.8.8.0/30"],
+        ["a network that is only partly private", "172.16.0.0/11"],
+        ["an end's address for the bond's network", "172.16.16.1/30"],
+      ] as const
+    ).map(([what, network]): (typeof wrong)[number] => [what, "bond.network", (s) => (s.bond = { network })]),
+    ...["127.0.0.1/24", "224.0.0.5/24", "169.254.1.1/16", "192.168.1.252/7"].map(
+      (address): (typeof wrong)[number] => [
+        `a Pi that is ${address}`,
+        "pi.address",
+        (s) => (s.pi.address = address),
+      ],
+    ),
+    ["an address that nobody may use", "server.address", (s) => (s.server.address = "240.0.0.1")],
+    [
+      "a server inside a backup's network",
+      "server.address",
+      (s) => {
+        s.server.address = "10.9.0.1";
+        s.backups = [backup("10.9.0.0/30")];
+      },
+    ],
+    ["a bind on the LAN", "vpn.bind", (s) => (s.vpn = { bind: "192.168.1.7" })],
+    ["a bind inside the bond", "vpn.bind", (s) => (s.vpn = { bind: "172.16.16.1" })],
+    [
+      "a backup's bind on the LAN",
+      "backups[0].bind",
+      (s) => (s.backups = [{ ...backup("10.9.0.0/30"), bind: "192.168.1.7" }]),
+    ],
+    [
+      "a backup's network with an end's address",
+      "backups[0].network",
+      (s) => (s.backups = [backup("10.9.0.1/30")]),
+    ],
+    [
+      "a backup's network that comes to lie beyond the private ones",
+      "backups[0].network",
+      (s) => {
+        s.bond = { network: "172.31.255.252/30" };
+        s.backups = [backup(undefined)];
+      },
+    ],
+    ["a rate beyond any line's", "lines[0].down", (s) => (s.lines[0].down = "7232 Gbit/s")],
+    [
+      "tunnels from anywhere, by a list",
+      "vpn.sources[1]",
+      (s) => (s.vpn = { sources: ["192.0.2.1", "0.0.0.0/0"] }),
+    ],
+    ["a source that is the server", "vpn.sources[0]", (s) => (s.vpn = { sources: ["127.0.0.1"] })],
+    ["a resolver on the Pi", "lan.dns.upstream[0]", (s) => (s.lan = { dns: { upstream: ["127.0.0.53"] } })],
+    [
+      "DHCP beside a box that is written, on one interface",
+      "lines[1].gateway",
+      (s) => {
+        Object.assign(s.lines[0], { gateway: "192.168.2.1", interface: "eth1" });
+        Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth1" });
+      },
+    ],
+    [
+      "next to nothing beside the watch",
+      "lines[0].up",
+      (s) => {
+        s.bond = { arpInterval: 1000 };
+        s.lines[0].up = "8 kbit/s";
+      },
+    ],
     ["half a second to confirm", "activation.confirmWithin", (s) => (s.activation = { confirmWithin: 0.5 })],
   ];
   test.each(wrong)("%s", (_, path, change) => {
@@ -243,10 +332,11 @@ test("what stands in a section is not shown, for a secret may", () => {
   const misplaced = mistakesOf((s) => {
     s.server.applicationSecret = "hidden";
     s.server.ovh = "hidden";
+    s.server.consumerKey = 5678;
     s.pi.ssh.privateKeyFile = "-----BEGIN OPENSSH PRIVATE KEY-----\nhidden";
   });
   expect(misplaced.mistakes.length).toBeGreaterThanOrEqual(3);
-  expect(misplaced.message).not.toContain("hidden");
+  expect(misplaced.message).not.toMatch(/hidden|5678/);
   expect(message).not.toContain("hidden");
 });
 
@@ -316,4 +406,135 @@ test("forwards that only seem to clash are taken", () => {
     }),
   );
   expect(site.forwards[3]).toEqual({ protocol: "tcp", ports: { first: 80, last: 90 } });
+});
+
+// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+test.each<[string, (site: any) => void, string]>([
+  [
+    "a port beside the host",
+    (s) => (s.pi.ssh.host = "192.168.1.252:2222"),
+    'pi.ssh.host = "192.168.1.252:2222": holds the port too\n      Write 192.168.1.252, and the rest in `port` beside it.',
+  ],
+  [
+    "user and port beside the host",
+    (s) => (s.server.ssh.host = "me@[2001:db8::1]:22"),
+    "holds the user and the port too\n      Write 2001:db8::1, and the rest in `user` and `port` beside it.",
+  ],
+  [
+    "an end's address for the network",
+    (s) => (s.bond = { network: "172.16.16.1/30" }),
+    "counted from the network's first\n      Write 172.16.16.0/30.",
+  ],
+  [
+    "a needed section that is empty",
+    (s) => (s.pi = null),
+    "pi = null: has nothing below it\n      Write its fields",
+  ],
+  [
+    "a needed list that is empty",
+    (s) => (s.lines = null),
+    "lines = null: has nothing below it\n      Write its entries",
+  ],
+  [
+    "a section that can be left out",
+    (s) => (s.bond = null),
+    "bond = null: has nothing below it\n      Take it out, or",
+  ],
+  [
+    "nothing behind a dash",
+    (s) => s.lines.push(null),
+    "lines[2] = null: has nothing below it\n      Take it out, or",
+  ],
+  [
+    "nine lines",
+    (s) => (s.lines = Array(9).fill(s.lines[0])),
+    "holds 9 entries, and can hold 8\n      Leave 8 at most.",
+  ],
+  [
+    "nine resolvers",
+    (s) => (s.lan = { dns: { upstream: Array(9).fill("9.9.9.9") } }),
+    "lan.dns.upstream = [...]: holds 9 entries, and can hold 8",
+  ],
+  [
+    "a user beside the host",
+    (s) => (s.pi.ssh.host = "me@192.168.1.252"),
+    "holds the user too\n      Write 192.168.1.252, and the rest in `user` beside it.",
+  ],
+  [
+    "a range of the answering machine's that ends beyond the last port",
+    (s) => (s.forwards = [{ ports: "1000-1009", toPorts: "65530-65539" }]),
+    'forwards[0].toPorts = "65530-65539": is neither a port, 1 to 65535, nor a range of them',
+  ],
+  [
+    "a LAN that the default network lies in",
+    (s) => {
+      s.pi.address = "172.16.0.9/16";
+      s.lines[0].gateway = "172.16.0.1";
+      s.lines[1].gateway = "172.16.0.2";
+    },
+    "bond.network is missing: without it the bond's network is 172.16.16.0/30, which overlaps the Pi's LAN 172.16.0.0/16",
+  ],
+  [
+    "a port that the default meets",
+    (s) => (s.lines[0].port = 1195),
+    "vpn.firstPort is missing: is 1194 without it, which gives a tunnel of lines[1] the port 1195",
+  ],
+  [
+    "an interval that the default does not outlast",
+    (s) => (s.vpn = { keepalive: { interval: 5 } }),
+    "vpn.keepalive.timeout is missing: without it 4 s are meant, which is not longer than the interval of 5 s",
+  ],
+  [
+    "a card that is called as the bond would be",
+    (s) => (s.lines[0].interface = "bond0"),
+    "bond.interface is missing: without it the bond is bond0, and another interface is called so",
+  ],
+  ["no line", (s) => (s.lines = []), "lines = []: must hold a line\n      Write one to eight lines"],
+  ["a choice of every address", (s) => (s.bypass = [{ line: "ovh", to: ["0.0.0.0/0"] }]), "Take `to` out"],
+])("%s is told with what to write", (_, change, text) => {
+  const { message, mistakes } = mistakesOf(change);
+  expect(message).toContain(text);
+  expect(new Set(mistakes.map(({ path }) => path)).size).toBe(mistakes.length);
+});
+
+test("a text where a list is wanted is one mistake, however long it is", () => {
+  const { mistakes } = mistakesOf((s) => (s.lines = "my two lines, ovh and orange"));
+  expect(mistakes).toMatchObject([{ path: "lines", reason: "must be a list" }]);
+});
+
+test("a private key in a wrong place is not shown", () => {
+  const key = "-----BEGIN OPENSSH PRIVATE KEY-----\nhidden";
+  const { message } = mistakesOf((s) => {
+    s.server.ssh.hostKey = key;
+    s.pi.ssh.user = "b3BlbnNzaC1rZXktdjEAAAAA hidden";
+    s.lines[0].name = key;
+    s.pi.ssh.host = "me:hidden@192.168.1.252";
+    s.fallback = "nowhere";
+  });
+  expect(message).toContain("server.ssh.hostKey = (not shown)");
+  expect(message).not.toContain("hidden");
+});
+
+test("what is not as usual, and can be, is taken", () => {
+  parseSite(
+    exampleSite((s) => {
+      s.pi.ssh.host = "2001:db8::1";
+      s.bond = { network: "100.64.0.0/24" };
+      // The box of a card of its own may have a link-local address, or one of the LAN's.
+      Object.assign(s.lines[0], { interface: "eth1", gateway: "169.254.1.1" });
+      Object.assign(s.lines[1], { interface: "eth2", gateway: "192.168.1.1", down: "10 Gbit/s" });
+      s.bypass = [{ line: "ovh", to: ["0.0.0.0/1", "128.0.0.0/1"] }];
+      s.lan = { dns: { upstream: ["10.1.2.3"] } };
+    }),
+  );
+});
+
+test("without ARP probes and queues, active-backup takes lines that others would fill with them", () => {
+  const slow = (mode: string) =>
+    exampleSite((s) => {
+      s.bond = { mode };
+      s.lines[0].up = "16 kbit/s";
+    });
+  expect(planSite(parseSite(slow("active-backup"))).lines[0]!.up).toBe(16);
+  expect(() => parseSite(slow("balance-xor"))).toThrow("lines[0].up");
 });

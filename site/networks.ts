@@ -1,0 +1,137 @@
+import {
+  type Cidr,
+  contains,
+  isAddress,
+  isLinkLocal,
+  isPrivate,
+  nthAddress,
+  overlap,
+  parseCidr,
+  specialRange,
+} from "./address.ts";
+import { addressOnLan, judged, type Verdict } from "./fields.ts";
+import type { Mistake } from "./mistake.ts";
+import { asRecord, type Raw } from "./raw.ts";
+
+const mend = "Choose a private network that is free at both ends, such as 172.16.16.0/30.";
+
+/** What a bond's network can't be. */
+function judgeBondNetwork(value: unknown): Verdict {
+  const cidr = parseCidr(value);
+  if (!cidr) return { reason: "is not an IPv4 network with its prefix", mend };
+  const special = specialRange(cidr.address);
+  if (special) return { reason: special, mend };
+  if (isLinkLocal(cidr.address)) return { reason: "is of addresses that no router passes on", mend };
+  if (!isPrivate(cidr)) {
+    return { reason: "is no private network: out on the internet these addresses are others'", mend };
+  }
+  if (cidr.prefix > 30) return { reason: "has no room for two hosts", mend };
+  if (cidr.network === value) return undefined;
+  const reason = "is an address inside a network; the two ends' own are counted from the network's first";
+  return { reason, mend: `Write ${cidr.network}.` };
+}
+
+/** The main bond's, where the config has none. */
+export const defaultNetwork = "172.16.16.0/30";
+
+/** The network of a bond. */
+export const bondNetwork = judged(judgeBondNetwork);
+
+/** The network of a backup's bond: unless it is given, the first /30 after the main bond's, the second, and so on. */
+export function networkOf({ network }: { network?: unknown }, index: number, bond: Cidr): unknown {
+  if (network !== undefined) return network;
+  const size = Math.max(2 ** (32 - bond.prefix), 4);
+  return `${nthAddress(bond.network, size + 4 * index)}/30`;
+}
+
+/** A network of the site. */
+interface Own {
+  /** The field that says it, or could. */
+  path: string;
+  what: string;
+  /** What the config has there. */
+  value: unknown;
+  network: Cidr;
+}
+
+/** The bonds' networks and the Pi's LAN beside one another, and whoever can't have an address in one of them. */
+export function networkContradictions(site: Raw, lines: Raw[]): Mistake[] {
+  const bonds = bondNetworks(site);
+  const pi = asRecord(site.pi);
+  const lan = lanOf(pi);
+  const all = [
+    ...(lan ? [{ path: "pi.address", what: "the Pi's LAN", value: pi.address, network: lan }] : []),
+    ...bonds,
+  ];
+  return [
+    ...bonds.flatMap((bond) => {
+      const { path, value, network } = bond;
+      const derived =
+        value === undefined ? `without it the bond's network is ${network.network}, which ` : "";
+      const at = { path, value };
+      const wrong = value === undefined ? judgeBondNetwork(network.network) : undefined;
+      if (wrong) return [{ ...at, reason: `${derived}${wrong.reason}`, mend }];
+      return all.slice(0, all.indexOf(bond)).flatMap((other) => {
+        if (!overlap(network.network, other.network.network)) return [];
+        return [{ ...at, reason: `${derived}overlaps ${other.what} ${other.network.network}`, mend }];
+      });
+    }),
+    ...strangers(site).flatMap((each) =>
+      inside(each, all, "Give the server's own address, or choose another network."),
+    ),
+    ...boxes(lines, pi).flatMap((each) =>
+      inside(each, bonds, "Give the box another address, or the bond another network."),
+    ),
+  ];
+}
+
+/** The Pi's address on its LAN; undefined where it is not as it has to be. */
+export function lanOf({ address }: Raw): Cidr | undefined {
+  return addressOnLan.safeParse(address).success ? parseCidr(address) : undefined;
+}
+
+/** Those that are as they have to be, and those that are derived. */
+function bondNetworks({ bond, backups }: Raw): Own[] {
+  const { network: value } = asRecord(bond);
+  if (value !== undefined && judgeBondNetwork(value)) return [];
+  const main = parseCidr(value ?? defaultNetwork)!;
+  const others = (Array.isArray(backups) ? backups.map(asRecord) : []).flatMap((each, index): Own[] => {
+    if (each.network !== undefined && judgeBondNetwork(each.network)) return [];
+    const network = parseCidr(networkOf(each, index, main));
+    const path = `backups[${index}].network`;
+    return network ? [{ path, what: path, value: each.network, network }] : [];
+  });
+  return [{ path: "bond.network", what: "bond.network", value, network: main }, ...others];
+}
+
+type Placed = Pick<Mistake, "path" | "value">;
+
+/** The servers' addresses. */
+function strangers({ server, vpn, backups }: Raw): Placed[] {
+  const others = Array.isArray(backups) ? backups.map(asRecord) : [];
+  return [
+    { path: "server.address", value: asRecord(server).address },
+    { path: "vpn.bind", value: asRecord(vpn).bind },
+    ...others.flatMap(({ address, bind }, index) => [
+      { path: `backups[${index}].address`, value: address },
+      { path: `backups[${index}].bind`, value: bind },
+    ]),
+  ];
+}
+
+/** The boxes on interfaces of their own; the others must be on the LAN. */
+function boxes(lines: Raw[], { interface: onLan = "eth0" }: Raw): Placed[] {
+  return lines.flatMap(({ gateway, interface: own = onLan }, index) =>
+    own === onLan ? [] : [{ path: `lines[${index}].gateway`, value: gateway }],
+  );
+}
+
+function inside({ path, value }: Placed, networks: Own[], mend: string): Mistake[] {
+  if (!isAddress(value)) return [];
+  return networks
+    .filter(({ network }) => contains(network.network, value))
+    .map(({ network }) => {
+      const reason = `stands inside ${network.network}, a network of the site itself`;
+      return { path, value, reason, mend };
+    });
+}
