@@ -183,7 +183,7 @@ function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
   const value = valueAt(raw, issue.path);
   if (issue.code === "unrecognized_keys") {
     return issue.keys.map((key) => ({
-      path: path ? `${path}.${key}` : key,
+      path: pathText([...issue.path, key]),
       value: valueAt(raw, [...issue.path, key]),
       hidden: true,
       reason: "no such field exists",
@@ -216,7 +216,9 @@ function isNeeded(path: readonly PropertyKey[], raw: unknown): boolean {
 function pathText(path: readonly PropertyKey[]): string {
   return path.reduce<string>((text, part) => {
     if (typeof part === "number") return `${text}[${part}]`;
-    return text ? `${text}.${String(part)}` : String(part);
+    // A name may be nothing at all: `"": 5`.
+    const name = part === "" ? '""' : String(part);
+    return text ? `${text}.${name}` : name;
   }, "");
 }
 

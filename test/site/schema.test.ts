@@ -489,6 +489,7 @@ test.each<[string, (site: any) => void, string]>([
     (s) => (s.lines[0].interface = "bond0"),
     "bond.interface is missing: without it the bond is bond0, and another interface is called so",
   ],
+  ["a field without a name", (s) => (s.bond = { "": 5 }), 'bond."" = (not shown): no such field exists'],
   ["no line", (s) => (s.lines = []), "lines = []: must hold a line\n      Write one to eight lines"],
   ["a choice of every address", (s) => (s.bypass = [{ line: "ovh", to: ["0.0.0.0/0"] }]), "Take `to` out"],
 ])("%s is told with what to write", (_, change, text) => {
