@@ -28,7 +28,7 @@ export interface Look {
 /** What is needed to log in to a host. */
 export type Login = Omit<Ssh, "jump">;
 
-/** The most that one look may take, milliseconds: eight lines that don't answer take 24 s. */
+/** The most that one look may take, milliseconds: it may wait half of it for a change that is under way. */
 const limit = 60_000;
 
 /**

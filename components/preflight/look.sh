@@ -1,16 +1,16 @@
 #!/bin/sh
 # Looks at a host before anything is staged on it, and tells what it found, a `key=value` a line. It changes
-# nothing that lasts: the UDP probe's listener on the server ends by itself after 20 s, the probe's rule and
-# table on the Pi are gone when this ends.
+# nothing that lasts: the listener on the server (probe.sh, whose functions stand before this) ends by itself after 20 s, the
+# rules and tables on the Pi by which each line is tried are gone when this ends.
 #
-# In its environment: SITE; ROLE (server or pi); BONDS, the names of ours here; PORT, the first UDP port; SERVERS,
-# on the Pi, the addresses that UDP is to be tried to; BIND, that on which a server's tunnels listen, empty for all; MODULES
-# of the kernel that are needed; LINES, on the Pi, `name,gateway,interface,protocol` of each, a gateway `dhcp` being what
-# DHCP gave the interface; LET, chains of others' firewalls that get rules of ours, `family,table,chain`; PROBE=yes where
-# UDP is to be tried.
+# In its environment: SITE; ROLE (server or pi); BONDS, the names of ours here; PORTS that will be ours here,
+# `protocol,port,address,interface` of each, the last two empty for all; TRIES, on the Pi, the servers' ports that are to be
+# tried, `line,protocol,server,port`; BIND, that on which a server's tunnels listen, empty for all; MODULES of the kernel that
+# are needed; LINES, on the Pi, `name,gateway,interface` of each, a gateway `dhcp` being what DHCP gave the interface; LET,
+# chains of others' firewalls that get rules of ours, `family,table,chain`; PROBE=yes where the lines are to be tried.
 set -u
 export LC_ALL=C # what other programs print is read
-: "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORT:?}" "${SERVERS=}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
+: "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORTS=}" "${TRIES=}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 state=/var/lib/adsl-bonding/$SITE
 
@@ -109,46 +109,39 @@ if [ "$ROLE" = server ] && [ -n "$BIND" ]; then
   ip -4 -o addr show | grep -qF " $BIND/" || tell lacks "the address $BIND that vpn.bind names"
 fi
 
-# shellcheck disable=SC2016 # the variables are Perl's
-echo_udp='
-  my ($port, $address) = @ARGV;
-  my $socket = IO::Socket::INET->new(Proto => "udp", LocalPort => $port, LocalAddr => $address) or exit 1;
-  $0 = "adsl-bonding-probe";
-  alarm 20;
-  while (defined $socket->recv(my $text, 64)) { $socket->send($text) }'
-# shellcheck disable=SC2016
-ask_udp='
-  my ($server, $port, $from) = @ARGV;
-  my $socket = IO::Socket::INET->new(Proto => "udp", PeerAddr => $server, PeerPort => $port, LocalPort => $from) or exit 1;
-  for (1 .. 3) {
-    $socket->send("adsl-bonding");
-    my $ready = ""; vec($ready, fileno($socket), 1) = 1;
-    exit 0 if select($ready, undef, undef, 1) && defined $socket->recv(my $text, 64);
-  }
-  exit 1'
-
-if [ "$PROBE" = yes ] && [ "$ROLE" = server ]; then
-  # A listener of a look just before, by a preview say, may still be there.
-  earlier=$(cat "/run/adsl-$SITE-probe" 2>/dev/null)
-  if [ -n "$earlier" ] && grep -qs adsl-bonding-probe "/proc/$earlier/cmdline"; then
-    kill "$earlier"
-    sleep 0.2
-  fi
-  if ss -Hlun "sport = :$PORT" | grep -q .; then
-    tell foreign "UDP port $PORT is taken by another program"
-  else
-    perl -MIO::Socket::INET -e "$echo_udp" "$PORT" "${BIND:-0.0.0.0}" </dev/null >/dev/null 2>&1 &
-    echo $! >"/run/adsl-$SITE-probe"
-    sleep 0.3
-    kill -0 $! 2>/dev/null && tell listening yes
-  fi
+if [ "$ROLE" = server ] && [ "$PROBE" = yes ]; then
+  # shellcheck disable=SC2086 # the ports are words
+  listen "/run/adsl-$SITE-probe" $PORTS
 fi
 
+for each in $PORTS; do
+  IFS=, read -r protocol port address interface <<EOF
+$each
+EOF
+  who=$(holder "$protocol" "$port" "$address" "$interface")
+  [ -z "$who" ] || [ "$who" = adsl-bonding-pr ] || tell taken "$protocol $port $who"
+done
+
 if [ "$ROLE" = pi ]; then
-  number=0
+  number=0 asked='' routed=''
+  # shellcheck disable=SC2086 # the tries are words
+  servers=$(printf '%s\n' $TRIES | cut -d , -f 3 | sort -u)
+  rules() { # rules add|del TABLE PORTS: what goes to a server by one of these ports takes that table
+    for server in $servers; do
+      ip rule "$1" pref 900 to "$server" sport "$3" lookup "$2" || [ "$1" = del ] || return 1
+    done
+  }
+  take_back() {
+    for each in $routed; do
+      rules del "${each%,*}" "${each#*,}" 2>/dev/null
+      ip route flush table "${each%,*}" 2>/dev/null
+    done
+  }
+  trap take_back EXIT
+  trap 'exit 1' HUP INT TERM
   for line in $LINES; do
     number=$((number + 1))
-    IFS=, read -r name gateway interface protocol <<EOF
+    IFS=, read -r name gateway interface <<EOF
 $line
 EOF
     if [ ! -e "/sys/class/net/$interface" ]; then
@@ -162,22 +155,26 @@ EOF
         continue
       fi
     fi
-    # TCP is for lines that let no UDP through.
-    if [ "$PROBE" != yes ] || [ "$protocol" != udp ]; then continue; fi
-    table=$((21900 + number)) from=$((40900 + number))
-    # 17 is UDP: its name is only known where netbase is installed.
-    set -- pref 900 ipproto 17 sport "$from" lookup "$table"
-    trap 'ip rule del "$@" 2>/dev/null; ip route flush table "$table" 2>/dev/null' EXIT
+    [ "$PROBE" = yes ] || continue
+    table=$((21900 + number)) from=$((40836 + 64 * number))
+    ports=$from-$((from + 63))
+    # A look that was killed may have left its own.
+    rules del "$table" "$ports" 2>/dev/null
+    routed="$routed $table,$ports"
     ip route replace default via "$gateway" dev "$interface" table "$table" 2>/dev/null
-    # Without the box's route the probe must fail, not leave by another box.
+    # Without the box's route the try must fail, not leave by another box.
     ip route append unreachable default metric 4096 table "$table"
-    ip rule add "$@" || tell line "$name: no routing rule can be made to try it"
-    for server in $SERVERS; do
-      perl -MIO::Socket::INET -e "$ask_udp" "$server" "$PORT" "$from" ||
-        tell line "$name: UDP to $server port $PORT through the box $gateway gets no answer"
+    if ! rules add "$table" "$ports"; then
+      tell line "$name: no routing rule can be made to try it"
+      continue
+    fi
+    for each in $TRIES; do
+      case $each in "$name",*) asked="$asked $name,$gateway,$from,${ports#*-},${each#*,}" ;; esac
     done
-    ip rule del "$@" 2>/dev/null
-    ip route flush table "$table" 2>/dev/null
   done
+  if [ -n "$asked" ]; then
+    # shellcheck disable=SC2086 # they are words
+    ask $asked || tell lacks "a perl that can try the lines"
+  fi
 fi
 tell end yes

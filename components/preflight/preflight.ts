@@ -3,9 +3,12 @@ import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
-import { adviseCiphers, doubt, judge, lookEnvironment, suspect } from "./judge.ts";
+import { adviseCiphers, doubt, judge, suspect } from "./judge.ts";
+import { lookEnvironment, triesOf } from "./look.ts";
 
-const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
+const script = ["probe.sh", "look.sh"]
+  .map((name) => readFileSync(new URL(name, import.meta.url), "utf8"))
+  .join("");
 const offers = readFileSync(new URL("../lan/offers.sh", import.meta.url), "utf8");
 
 /** What a look at a host tells the components. */
@@ -24,13 +27,13 @@ export interface Found {
  */
 export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   const all = everyServer(plan);
-  // The servers first: they listen for the Pi's UDP probe, where no tunnels stand yet that prove the way. Where one's own
-  // firewall still has to let the tunnels in, a probe could only fail.
+  // The servers first: they listen on the tunnels' ports, where no tunnels stand yet that prove the way, for the Pi to try each
+  // line with. Where one's own firewall still has to let the tunnels in, that could only fail.
   const servers = await Promise.all(
     all.map((each) => look(each, "server", each.server.letThrough.input.length === 0)),
   );
-  const listening = all.filter((_, index) => servers[index]!.facts.has("listening"));
-  const pi = await look(plan, "pi", listening.length > 0, listening);
+  const tries = all.flatMap((each, index) => triesOf(each, servers[index]!.facts));
+  const pi = await look(plan, "pi", tries.length > 0, tries);
   const hosts = [
     ...all.map((each, index) => ({ seen: servers[index]!, end: each.server, bonds: [each.server.bond] })),
     { seen: pi, end: plan.pi, bonds: all.map((each) => each.pi.bond) },
@@ -38,8 +41,9 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   const problems = hosts.flatMap(({ seen, bonds }) =>
     seen.unreachable === undefined ? judge(seen.host, bonds, seen.facts) : [],
   );
-  for (const { host, facts } of servers)
-    problems.push(...suspect(host, plan.tunnels[0]!.port, facts, pi.facts));
+  all.forEach((each, index) => {
+    problems.push(...suspect(each, servers[index]!.facts, pi.facts));
+  });
   for (const { seen, end } of hosts) {
     for (const line of doubt(seen.host, end.ssh.hostKey, seen.facts)) await pulumi.log.info(line);
   }
@@ -68,7 +72,7 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   return Object.fromEntries(hosts.map(({ seen }) => [seen.host, foundOn(seen)]));
 }
 
-function look(plan: Plan, end: "pi" | "server", probe: boolean, probed: Plan[] = []): Promise<Observation> {
+function look(plan: Plan, end: "pi" | "server", probe: boolean, tries: string[] = []): Promise<Observation> {
   const { host, address, ssh } = plan[end];
   const wanted = end === "pi" && plan.lan?.dhcp ? offers + script : script;
   return inspect({
@@ -77,7 +81,7 @@ function look(plan: Plan, end: "pi" | "server", probe: boolean, probed: Plan[] =
     ssh,
     script: wanted,
     environment: {
-      ...lookEnvironment(plan, end, probe, probed),
+      ...lookEnvironment(plan, end, probe, tries),
       LAN: plan.pi.interface,
       OWN: plan.pi.address,
     },

@@ -1,6 +1,16 @@
+import { execFile } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { judge, suspect } from "../../components/preflight/judge.ts";
+import { lookEnvironment, triesOf } from "../../components/preflight/look.ts";
 import { fingerprint, parseFacts } from "../../host/inspect.ts";
+import { planSite } from "../../site/plan.ts";
+import { parseSite } from "../../site/schema.ts";
+import { exampleSite } from "../example.ts";
 
 const fit = "os=debian 13\nkernel=6.12.107+deb13-amd64\nopenvpn=2.6.14-1\nfree_mb=2000\nend=yes\n";
 
@@ -22,16 +32,134 @@ test("all that is wrong is told at once", () => {
   expect(problems.join("\n")).toMatch(/server: its kernel 5\.10.*older than 6\.0/);
 });
 
-test("a firewall that may be why no line gets an answer is named", () => {
-  const server = parseFacts("closed=ip filter INPUT\n");
-  const silent = parseFacts(
-    "line=ovh: UDP to 203.0.113.10 port 1194 through the box 192.168.1.240 gets no answer\n",
+const exampleOf = (change?: Parameters<typeof exampleSite>[0]) => planSite(parseSite(exampleSite(change)));
+
+const threeTunnels = exampleOf((site) => {
+  Object.assign(site.lines[0], { tunnels: 2 });
+  Object.assign(site.lines[1], { protocol: "tcp", port: 443 });
+  site.vpn = { bind: "203.0.113.10" };
+  site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
+  site.lan = { dhcp: { from: "192.168.1.100", to: "192.168.1.199" } };
+});
+
+test("each end is told the ports that will be its own, and the Pi what to try each line with", () => {
+  const [spare] = threeTunnels.backups;
+  const ports = (...of: Parameters<typeof lookEnvironment>) => lookEnvironment(...of).PORTS;
+  expect(ports(threeTunnels, "server", true)).toBe(
+    "udp,1194,203.0.113.10, udp,1195,203.0.113.10, tcp,443,203.0.113.10,",
   );
-  expect(suspect("server", 1194, server, silent)[0]).toContain(
-    "write `letThrough: { input: [ip filter INPUT] }` under server",
+  expect(ports(spare!, "server", true)).toBe("udp,1194,, udp,1195,, tcp,443,,");
+  expect(ports(threeTunnels, "pi", true)).toBe(
+    "udp,53,192.168.1.252,eth0 tcp,53,192.168.1.252,eth0 udp,67,,eth0",
   );
-  expect(suspect("server", 1194, server, parseFacts("line=ovh: there is no interface eth7\n"))).toEqual([]);
-  expect(suspect("server", 1194, parseFacts(""), silent)).toEqual([]);
+  expect(ports(exampleOf(), "pi", true)).toBe("");
+  // A port that another program has there is nothing to ask.
+  const tries = triesOf(spare!, parseFacts("listening=udp 1194\nlistening=tcp 443\n"));
+  expect(tries).toEqual(["ovh,udp,203.0.114.20,1194", "orange,tcp,203.0.114.20,443"]);
+  expect(lookEnvironment(threeTunnels, "pi", true, tries).TRIES).toBe(tries.join(" "));
+});
+
+const silent = parseFacts(`${fit}silent=ovh udp 203.0.113.10 1194 192.168.1.240
+silent=ovh udp 203.0.113.10 1195 192.168.1.240
+silent=orange tcp 203.0.114.20 443 192.168.1.254
+`);
+
+test("what each line got no answer to is told with the line, the protocol, the ports and the box", () => {
+  expect(judge("pi", ["bond0"], silent)).toEqual([
+    "pi: line ovh: UDP to 203.0.113.10 ports 1194-1195 through the box 192.168.1.240 gets no answer",
+    "pi: line orange: TCP to 203.0.114.20 port 443 through the box 192.168.1.254 gets no answer",
+  ]);
+});
+
+test("what to do is told of each server that gave no answer, and a firewall that may be why is named", () => {
+  const [spare] = threeTunnels.backups;
+  const closed = parseFacts("closed=ip filter INPUT\n");
+  const told = suspect(threeTunnels, closed, silent);
+  expect(told[0]).toContain("write `letThrough: { input: [ip filter INPUT] }` under server");
+  expect(told[0]).toContain("let the tunnels' UDP ports 1194-1195 and TCP port 443 in");
+  expect(told[1]).toContain("write `protocol: tcp`");
+  expect(suspect(spare!, parseFacts(""), silent)).toEqual([expect.stringMatching(/^spare: /)]);
+  const mainAlone = parseFacts("silent=ovh udp 203.0.113.10 1194 192.168.1.240\n");
+  expect(suspect(spare!, closed, mainAlone)).toEqual([]);
+  expect(suspect(threeTunnels, closed, parseFacts("line=ovh: there is no interface eth7\n"))).toEqual([]);
+});
+
+test("who has a port that is to be ours is named, with what to do", () => {
+  const facts = (text: string) => parseFacts(`${fit}${text}`);
+  expect(
+    judge("server", ["bond-dev"], facts("taken=udp 1195 dnsmasq\ntaken=tcp 443 the site other\n")),
+  ).toEqual([
+    expect.stringMatching(/^server: its UDP port 1195 is taken by dnsmasq, and .*`vpn.firstPort`/),
+    expect.stringMatching(/^server: its TCP port 443 is taken by the site other, and /),
+  ]);
+  expect(judge("pi", ["bond0"], facts("taken=udp 53 pihole-FTL\ntaken=tcp 53 pihole-FTL\n"))).toEqual([
+    expect.stringMatching(
+      /^pi: its UDP port 53 and TCP port 53 are taken by pihole-FTL, and .*take `lan` out/,
+    ),
+  ]);
+});
+
+/** Calls functions of probe.sh. */
+function probe(script: string): Promise<string> {
+  const file = fileURLToPath(new URL("../../components/preflight/probe.sh", import.meta.url));
+  return new Promise((resolve) => {
+    execFile("sh", ["-c", `. ${file}\nSITE=dev\n${script}`], (_, stdout) => resolve(stdout));
+  });
+}
+
+/** A TCP server of this test's own, which says something else than the program's. */
+async function stranger(address: string): Promise<{ port: number; server: Server }> {
+  const server = createServer((caller) => caller.on("error", () => {}).end("go away"));
+  await new Promise<void>((resolve) => server.listen(0, address, resolve));
+  return { port: (server.address() as AddressInfo).port, server };
+}
+
+async function freePort(): Promise<number> {
+  const { port, server } = await stranger("127.0.0.1");
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}
+
+test("the listener answers UDP and TCP, and what nobody or somebody else answers is told", async () => {
+  const { port: theirs, server } = await stranger("127.0.0.1");
+  const folder = mkdtempSync(join(tmpdir(), "probe-"));
+  const [free, other] = await Promise.all([freePort(), freePort()]);
+  const listen = `listen ${folder}/listener udp,${free},127.0.0.1, tcp,${free},127.0.0.1, tcp,${theirs},127.0.0.1,`;
+  const ask = (line: string, end: string) =>
+    `${line},192.0.2.1,40900,40963,${end.replace(" ", ",127.0.0.1,")}`;
+  const said = await probe(`${listen}
+    ask ${ask("one", `udp ${free}`)} ${ask("one", `tcp ${free}`)} ${ask("two", `tcp ${theirs}`)} ${ask("two", `udp ${other}`)}
+    ${listen}
+    kill "$(cat ${folder}/listener)"`);
+  server.close();
+  rmSync(folder, { recursive: true });
+  const listening = `listening=udp ${free}\nlistening=tcp ${free}\n`;
+  const silence = `silent=two tcp 127.0.0.1 ${theirs} 192.0.2.1\nsilent=two udp 127.0.0.1 ${other} 192.0.2.1\n`;
+  expect(said).toBe(`${listening}${silence}${listening}`);
+}, 20_000);
+
+test("a port's holder is the program that listens on the wanted address, or on all", async () => {
+  const { port, server } = await stranger("127.0.0.1");
+  const all = await stranger("0.0.0.0");
+  const holder = (...words: (string | number)[]) =>
+    probe(`holder ${words.map((word) => `'${word}'`).join(" ")}`);
+  const [own, elsewhere, any, everywhere, udp] = await Promise.all([
+    holder("tcp", port, "127.0.0.1", "lo"),
+    holder("tcp", port, "192.168.1.252", "eth0"),
+    holder("tcp", port, "", ""),
+    holder("tcp", all.port, "192.168.1.252", "eth0"),
+    holder("udp", port, "", ""),
+  ]);
+  server.close();
+  all.server.close();
+  const name = readFileSync("/proc/self/comm", "utf8");
+  expect({ own, elsewhere, any, everywhere, udp }).toEqual({
+    own: name,
+    elsewhere: "",
+    any: name,
+    everywhere: name,
+    udp: "",
+  });
 });
 
 test("fingerprints are written as ssh writes them", () => {

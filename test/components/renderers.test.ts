@@ -6,7 +6,8 @@ import { namesOf } from "../../components/names.ts";
 import { piFirewall } from "../../components/pi/firewall.ts";
 import { renderGateways } from "../../components/pi/gateways.ts";
 import { piRoutes } from "../../components/pi/routes.ts";
-import { adviseCiphers, lookEnvironment } from "../../components/preflight/judge.ts";
+import { adviseCiphers } from "../../components/preflight/judge.ts";
+import { lookEnvironment } from "../../components/preflight/look.ts";
 import { serverFirewall } from "../../components/remoteServer/firewall.ts";
 import { sourcesService } from "../../components/remoteServer/sources.ts";
 import { renderRoutesScript } from "../../components/routes.ts";
@@ -50,7 +51,7 @@ test("a line on an interface of its own keeps the LAN where it is", () => {
   const plan = planOf((s) => Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth0.35" }));
   expect(renderGateways(plan, namesOf(plan))).toMatchSnapshot();
   expect(renderRoutesScript(namesOf(plan), piRoutes(plan))).toMatchSnapshot();
-  expect(lookEnvironment(plan, "pi", true).LINES).toBe("ovh,192.168.1.240,eth0,udp orange,dhcp,eth0.35,udp");
+  expect(lookEnvironment(plan, "pi", true).LINES).toBe("ovh,192.168.1.240,eth0 orange,dhcp,eth0.35");
 });
 
 test("forwards of ports and ranges, to the Pi and to a LAN host, at both ends", () => {
@@ -129,8 +130,5 @@ test("several servers: what keeps connections to their bonds, on the Pi and on a
   expect(renderFirewall(namesOf(plan), piFirewall(plan))).toMatchSnapshot("pi's firewall");
   expect(renderRoutesScript(namesOf(plan), piRoutes(plan))).toMatchSnapshot("pi's routes");
   expect(renderFirewall(namesOf(spare!), serverFirewall(spare!))).toMatchSnapshot("spare's firewall");
-  expect(lookEnvironment(plan, "pi", true, [plan, spare!])).toMatchObject({
-    BONDS: "bond0 bond-spare bond-third",
-    SERVERS: "203.0.113.10 203.0.114.20",
-  });
+  expect(lookEnvironment(plan, "pi", true)).toMatchObject({ BONDS: "bond0 bond-spare bond-third" });
 });

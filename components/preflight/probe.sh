@@ -1,0 +1,122 @@
+#!/bin/sh
+# Functions of look.sh about ports: whether others have them, and whether the tunnels' packets will get through, before there
+# is a tunnel. The server listens on the tunnels' ports, and the Pi asks each of them through the line that its tunnel is to
+# use. Both ends stand on what every Debian has: perl-base and iproute2.
+
+# holder PROTOCOL PORT ADDRESS INTERFACE: who has a port that is to be ours, a program's name, or another site's; nothing where
+# it is free, or ours already. Without an address, or an interface, all are meant.
+holder() {
+  ss -Hlnp "--$1" "sport = :$2" | while read -r _ _ _ at _ users; do
+    at=${at%:*} device=
+    case $at in
+      \[*) continue ;; # IPv6 alone
+      *%*) device=${at#*%} ;;
+    esac
+    case ${at%%\%*} in
+      '*' | 0.0.0.0) ;;
+      *) [ -z "$3" ] || [ "${at%%\%*}" = "$3" ] || continue ;;
+    esac
+    [ -z "$device" ] || [ -z "$4" ] || [ "$device" = "$4" ] || continue
+    pid=${users#*pid=} name=${users#*\"}
+    unit=$(cat "/proc/${pid%%,*}/cgroup" 2>/dev/null)
+    case $unit in
+      *"/adsl-$SITE-"*) continue ;;
+      */adsl-*-tunnel@*) unit=${unit##*/adsl-} && echo "the site ${unit%%-*}" ;;
+      *) [ -n "$users" ] && echo "${name%%\"*}" || echo "another program" ;;
+    esac
+    break
+  done
+}
+
+# listen FILE PROTOCOL,PORT,ADDRESS...: answers on all of these ports for 20 s, in the background, and tells each. FILE keeps
+# its process' number.
+listen() {
+  # A listener of a look just before, by a preview say, may still be there.
+  earlier=$(cat "$1" 2>/dev/null)
+  if [ -n "$earlier" ] && grep -qs adsl-bonding-probe "/proc/$earlier/cmdline"; then
+    kill "$earlier"
+    sleep 0.2
+  fi
+  # shellcheck disable=SC2016 # the variables are Perl's
+  perl -MIO::Socket::INET -e '
+    my ($file, @ports) = @ARGV;
+    my %sockets;
+    $| = 1;
+    for (@ports) {
+      my ($protocol, $port, $address) = split /,/;
+      my @tcp = $protocol eq "tcp" ? (Listen => 16, ReuseAddr => 1) : ();
+      my $socket = IO::Socket::INET->new(Proto => $protocol, LocalPort => $port, LocalAddr => $address || "0.0.0.0", @tcp) or next;
+      $sockets{fileno $socket} = $socket;
+      print "listening=$protocol $port\n";
+    }
+    exit unless %sockets;
+    $0 = "adsl-bonding-probe";
+    defined(my $child = fork) or exit;
+    if ($child) {
+      open my $number, ">", $file;
+      print $number "$child\n";
+      exit;
+    }
+    # Whoever is logged in would wait for its end.
+    open STDOUT, ">", "/dev/null";
+    open STDERR, ">", "/dev/null";
+    $SIG{PIPE} = "IGNORE";
+    alarm 20;
+    my $all = "";
+    vec($all, $_, 1) = 1 for keys %sockets;
+    for (;;) {
+      select(my $ready = $all, undef, undef, undef);
+      for (grep { vec $ready, $_, 1 } keys %sockets) {
+        my $socket = $sockets{$_};
+        if ($socket->socktype == SOCK_STREAM) {
+          my $caller = $socket->accept or next;
+          syswrite $caller, "adsl-bonding";
+        } elsif (defined $socket->recv(my $text, 64)) {
+          $socket->send($text);
+        }
+      }
+    }' "$@" </dev/null 2>/dev/null
+}
+
+# ask LINE,GATEWAY,FROM,TO,PROTOCOL,SERVER,PORT...: tells which of them got no answer, after 4 s at most, all tried at once. Each
+# leaves by a port from FROM to TO, for which there must be a route: where that went by a mark, strict reverse-path filtering
+# would drop the answers. No answer of anybody else's, as of a provider that takes all TCP for itself, is taken for one.
+ask() {
+  # shellcheck disable=SC2016
+  perl -MSocket -MIO::Handle -MPOSIX=times -e '
+    my ($udp, $tcp, $word) = (17, 6, "adsl-bonding");
+    my %tries;
+    my $nth = 0;
+    for (@ARGV) {
+      my ($line, $gateway, $from, $to, $protocol, $server, $port) = split /,/;
+      my $stream = $protocol eq "tcp";
+      my $name = "$line $protocol $server $port $gateway";
+      socket my $socket, PF_INET, $stream ? SOCK_STREAM : SOCK_DGRAM, $stream ? $tcp : $udp or die "no socket: $!\n";
+      $from++ until bind $socket, pack_sockaddr_in($from, INADDR_ANY) or $from > $to;
+      # Nothing of it stays behind at either end.
+      setsockopt $socket, SOL_SOCKET, SO_LINGER, pack("ii", 1, 0) if $stream;
+      $socket->blocking(0);
+      $tries{fileno $socket} = { name => $name, nth => $nth++, socket => $socket, stream => $stream };
+      connect $socket, pack_sockaddr_in($port, inet_aton($server));
+    }
+    sub now { (times)[0] / POSIX::sysconf(POSIX::_SC_CLK_TCK()) }
+    my ($begin, %silent) = now();
+    for my $round (1 .. 4) {
+      for (values %tries) { syswrite $_->{socket}, $word unless $_->{stream} }
+      while (%tries && (my $left = $begin + $round - now()) > 0) {
+        my $ready = "";
+        vec($ready, $_, 1) = 1 for keys %tries;
+        last if select($ready, undef, undef, $left) <= 0;
+        for (grep { vec $ready, $_, 1 } keys %tries) {
+          my $count = sysread $tries{$_}{socket}, my $text, 64;
+          my $try = $tries{$_};
+          # UDP that is refused may still be answered to the next question.
+          next if !$try->{stream} && !$count;
+          $silent{$try->{nth}} = $try->{name} unless ($text // "") eq $word;
+          delete $tries{$_};
+        }
+      }
+    }
+    $silent{$_->{nth}} = $_->{name} for values %tries;
+    print "silent=$silent{$_}\n" for sort { $a <=> $b } keys %silent;' "$@" </dev/null
+}
