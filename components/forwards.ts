@@ -55,6 +55,15 @@ export function serverForwards({ forwards, pi, server, vpn }: Plan): {
   };
 }
 
+/** What comes to LAN hosts by a forward, as the Pi sees it: the server has translated its address. */
+export function forwardedCalls({ forwards }: Plan): string[] {
+  return forwards.flatMap((forward) =>
+    forward.host === undefined
+      ? []
+      : matches(forward, forward.toPorts).map((match) => `ip daddr ${forward.host} ${match}`),
+  );
+}
+
 /**
  * The Pi's part: a LAN host that calls a server's address gets to the forward's machine from here. The server's own
  * address is reached outside the bond, so the call would travel two lines; the answer comes back by the

@@ -13,7 +13,7 @@ export const deadBonds = "dead";
 export function connectionChains(plan: Plan): FirewallRules["chains"] {
   const all = everyServer(plan);
   if (all.length === 1 && plan.forwards.length === 0) return [];
-  const notBonds = `iifname != ${interfaces(all)}`;
+  const notBonds = `iifname != ${interfaces(all.map(({ pi }) => pi.bond))}`;
   const only = all.length === 1 ? "ct direction reply " : "";
   const marked = all.map(({ bondMark }) => `${only}ct mark ${bondMark} meta mark set ${bondMark}`);
   return [
@@ -72,8 +72,8 @@ function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallR
   ];
 }
 
-/** The Pi's bonds as nftables compares an interface with them. */
-function interfaces(all: Plan[]): string {
-  const names = all.map(({ pi }) => `"${pi.bond}"`);
-  return names.length === 1 ? names[0]! : `{ ${names.join(", ")} }`;
+/** Interfaces as nftables compares one with them. */
+export function interfaces(names: string[]): string {
+  const quoted = names.map((name) => `"${name}"`);
+  return quoted.length === 1 ? quoted[0]! : `{ ${quoted.join(", ")} }`;
 }

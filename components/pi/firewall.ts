@@ -4,6 +4,7 @@ import { piForwards } from "../forwards.ts";
 import { piBoxes } from "./boxes.ts";
 import { piBypass } from "./bypass.ts";
 import { connectionChains, deadBonds } from "./connections.ts";
+import { inwardChain } from "./inward.ts";
 
 /** The Pi's rules: tunnel packets that lost their mark would travel by another's box, so they are dropped. */
 export function piFirewall(plan: Plan): FirewallRules {
@@ -32,6 +33,7 @@ export function piFirewall(plan: Plan): FirewallRules {
       ...connectionChains(plan),
       ...piForwards(plan),
       ...boxes.chains,
+      inwardChain(plan),
       ...piBypass(plan),
     ],
   };

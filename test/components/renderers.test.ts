@@ -69,6 +69,27 @@ test("forwards of ports and ranges, to the Pi and to a LAN host, at both ends", 
   expect(piRoutes(plan).rules).toContainEqual({ pref: 1150, selector: "fwmark 44288", table: 21000 });
 });
 
+test("nobody begins a connection into the LAN from a bond or a line's own interface, but by a forward", () => {
+  const inward = (change: Parameters<typeof planOf>[0]) =>
+    piFirewall(planOf(change)).chains.find(({ name }) => name === "inward")!.rules;
+  const refused = "ip daddr 192.168.1.0/24 ct state new ct status & dnat == 0 counter drop";
+  expect(inward(() => {})).toEqual([`iifname "bond0" ${refused}`]);
+  const rules = inward((s) => {
+    Object.assign(s.lines[1], { gateway: "10.0.2.1", interface: "eth1" });
+    s.lines.push({ ...s.lines[1], name: "third", gateway: "10.0.2.2" });
+    s.backups = [{ name: "spare", address: "203.0.114.20", ssh: s.server.ssh }];
+    s.forwards = [
+      { protocol: "both", ports: "5001-5003", to: "192.168.1.10", toPorts: "6001-6003" },
+      { ports: 2222, toPorts: 22 },
+    ];
+  });
+  expect(rules).toEqual([
+    'iifname { "bond0", "bond-spare" } ip daddr 192.168.1.10 tcp dport 6001-6003 accept',
+    'iifname { "bond0", "bond-spare" } ip daddr 192.168.1.10 udp dport 6001-6003 accept',
+    `iifname { "bond0", "bond-spare", "eth1" } ${refused}`,
+  ]);
+});
+
 test("the order of ciphers is advised by the Pi's processor", () => {
   const facts = (aes: string) => new Map([["aes", [aes]]]);
   expect(adviseCiphers("AES-256-GCM", facts("no"))[0]).toContain("[CHACHA20-POLY1305, AES-256-GCM]");

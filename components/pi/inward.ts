@@ -1,0 +1,24 @@
+import { everyServer, type Plan } from "../../site/plan.ts";
+import type { FirewallRules } from "../firewall.ts";
+import { forwardedCalls } from "../forwards.ts";
+import { interfaces } from "./connections.ts";
+
+/**
+ * Nobody begins a connection into the LAN from a bond, nor from a line's own interface, on which a box and its own LAN
+ * stand: but by a forward of the site's, or where somebody translates the address on the Pi himself. On the LAN's interface
+ * boxes and machines can't be told apart.
+ */
+export function inwardChain(plan: Plan): FirewallRules["chains"][number] {
+  const { pi, lines } = plan;
+  const bonds = everyServer(plan).map((each) => each.pi.bond);
+  const own = lines.map((line) => line.interface).filter((device) => device !== pi.interface);
+  const doors = [...new Set([...bonds, ...own])];
+  return {
+    name: "inward",
+    hook: "filter hook forward priority filter; policy accept",
+    rules: [
+      ...forwardedCalls(plan).map((call) => `iifname ${interfaces(bonds)} ${call} accept`),
+      `iifname ${interfaces(doors)} ip daddr ${pi.lan} ct state new ct status & dnat == 0 counter drop`,
+    ],
+  };
+}
