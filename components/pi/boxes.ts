@@ -1,3 +1,4 @@
+import { byDhcp } from "../../site/lineInterface.ts";
 import { everyServer, type Plan, type PlannedLine } from "../../site/plan.ts";
 import type { FirewallRules } from "../firewall.ts";
 
@@ -23,7 +24,11 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
   const ours = [pi.lan, bond.network, ...pi.otherNetworks].join(", ");
   const marks = `{ ${lines.map(({ mark }) => mark).join(", ")} }`;
   const elsewhere = `ip daddr != ${others}`;
-  const own = lines.filter((line) => line.interface !== pi.interface);
+  const ownDoors = new Set(lines.map((line) => line.interface).filter((device) => device !== pi.interface));
+  // On an interface of its own whatever leaves, be it for a box or for what else stands there.
+  const leaving = new Set(
+    lines.map((line) => (ownDoors.has(line.interface) ? out(line.interface) : towards(line, plan))),
+  );
   const stray = `ip saddr ${pi.lan} ct direction original ct state established ct status & snat == 0`;
   const counted = direct.bypass.length > 0 && shaping?.framing !== undefined;
   return {
@@ -54,19 +59,17 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
         hook: "nat hook postrouting priority srcnat; policy accept",
         // The servers' addresses are left to whatever led there before: whoever deploys from the LAN keeps his connection while
         // this is loaded, and while destroy takes it away.
-        rules: lines.map(
-          (line) => `ip saddr { ${ours} } ${towards(line, pi.interface)} ${elsewhere} masquerade`,
-        ),
+        rules: [...leaving].map((way) => `ip saddr { ${ours} } ${way} ${elsewhere} masquerade`),
       },
-      ...(own.length > 0
+      ...(ownDoors.size > 0
         ? [
             {
               name: "strays",
               hook: "filter hook forward priority filter; policy accept",
               // Connections that began in the bond, which is dead now: no box off the LAN could answer them.
-              rules: own.flatMap((line) => [
-                `${towards(line, pi.interface)} ${stray} meta l4proto tcp reject with tcp reset`,
-                `${towards(line, pi.interface)} ${stray} reject`,
+              rules: [...ownDoors].flatMap((device) => [
+                `${out(device)} ${stray} meta l4proto tcp reject with tcp reset`,
+                `${out(device)} ${stray} reject`,
               ]),
             },
           ]
@@ -77,8 +80,7 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
               name: "direct",
               hook: "filter hook postrouting priority mangle; policy accept",
               rules: lines.map(
-                (line) =>
-                  `${towards(line, pi.interface)} ${elsewhere} counter name ${directCounter(line.name)}`,
+                (line) => `${towards(line, plan)} ${elsewhere} counter name ${directCounter(line.name)}`,
               ),
             },
           ]
@@ -87,7 +89,17 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
   };
 }
 
-/** What leaves by a line's box, in nftables' words: on an interface of its own that is all. */
-function towards({ interface: device, gateway }: PlannedLine, lan: string): string {
-  return `oifname "${device}"${device === lan ? ` rt ip nexthop ${gateway}` : ""}`;
+/**
+ * What leaves by a line's box, in nftables' words: on an interface that no other line has, and that is not the LAN's, all that
+ * leaves there. Elsewhere the next hop tells, which DHCP can't have given: it gives an interface one box alone.
+ */
+function towards(line: PlannedLine, { lines, pi }: Pick<Plan, "lines" | "pi">): string {
+  const { interface: device, gateway } = line;
+  const shared =
+    device === pi.interface || lines.some((other) => other !== line && other.interface === device);
+  return shared && gateway !== byDhcp ? `${out(device)} rt ip nexthop ${gateway}` : out(device);
+}
+
+function out(device: string): string {
+  return `oifname "${device}"`;
 }

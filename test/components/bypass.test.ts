@@ -39,6 +39,29 @@ test("chosen traffic past the bond: rules, routes, what follows the lines, what 
   expect(shaper("server")).not.toContain("nft");
 });
 
+test("what leaves directly by two boxes on one interface of their own is counted for each, and masqueraded once", () => {
+  const { chains } = piFirewall(
+    planOf((s) => {
+      Object.assign(s.lines[0], { gateway: "10.0.2.1", interface: "eth1" });
+      Object.assign(s.lines[1], { gateway: "10.0.2.2", interface: "eth1" });
+      s.lines.push({ ...s.lines[1], name: "alone", gateway: "dhcp", interface: "eth2" });
+      s.bypass = [{ line: "orange", protocol: "udp", ports: 3074 }];
+    }),
+  );
+  const rulesOf = (name: string) => chains.find((chain) => chain.name === name)!.rules;
+  expect(rulesOf("direct")).toEqual([
+    'oifname "eth1" rt ip nexthop 10.0.2.1 ip daddr != 203.0.113.10 counter name direct_ovh',
+    'oifname "eth1" rt ip nexthop 10.0.2.2 ip daddr != 203.0.113.10 counter name direct_orange',
+    'oifname "eth2" ip daddr != 203.0.113.10 counter name direct_alone',
+  ]);
+  const ours = "ip saddr { 192.168.1.0/24, 172.16.16.0/30 }";
+  expect(rulesOf("boxes")).toEqual([
+    `${ours} oifname "eth1" ip daddr != 203.0.113.10 masquerade`,
+    `${ours} oifname "eth2" ip daddr != 203.0.113.10 masquerade`,
+  ]);
+  expect(rulesOf("strays")).toHaveLength(4);
+});
+
 test("without a fallback the last rule leads nowhere; by default main is asked after the bond", () => {
   const rulesOf = (fallback: unknown) => piRoutes(planOf((s) => Object.assign(s, { fallback }))).rules;
   expect(rulesOf(false)).toContainEqual({ pref: 1900, table: 21010 });
