@@ -1,22 +1,15 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { shaperModules } from "../shaper/script.ts";
+import { tunnelPorts } from "./ports.ts";
 
-/** A port of a host's. */
-export interface Port {
-  protocol: string;
-  port: number;
-}
-
-/** All ports of a server that the site's tunnels go to. */
-export function tunnelPorts({ lines }: Plan): Port[] {
-  return lines.flatMap(({ protocol, tunnelPlans }) => tunnelPlans.map(({ port }) => ({ protocol, port })));
-}
+/** What look.sh told of a host, by its keys. */
+export type Facts = Map<string, string[]>;
 
 /**
  * The ports of one server that its lines are to be tried with, as look.sh on the Pi takes them: those that it listens on.
  * @param facts what the look at the server told
  */
-export function triesOf({ lines, server }: Plan, facts: Map<string, string[]>): string[] {
+export function triesOf({ lines, server }: Plan, facts: Facts): string[] {
   const listening = facts.get("listening") ?? [];
   return lines.flatMap(({ name, protocol, tunnelPlans }) =>
     tunnelPlans

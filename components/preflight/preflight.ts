@@ -3,8 +3,9 @@ import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
-import { adviseCiphers, doubt, judge, suspect } from "./judge.ts";
+import { adviseCiphers, doubt, judge } from "./judge.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
+import { suspect } from "./ports.ts";
 
 const script = ["probe.sh", "look.sh"]
   .map((name) => readFileSync(new URL(name, import.meta.url), "utf8"))

@@ -1,0 +1,82 @@
+import type { Plan } from "../../site/plan.ts";
+import type { Facts } from "./look.ts";
+
+/** A port of a host's. */
+interface Port {
+  protocol: string;
+  port: number;
+}
+
+/** All ports of a server that the site's tunnels go to. */
+export function tunnelPorts({ lines }: Plan): Port[] {
+  return lines.flatMap(({ protocol, tunnelPlans }) => tunnelPlans.map(({ port }) => ({ protocol, port })));
+}
+
+/** What each line got no answer to, a sentence for each of its servers. */
+export function silences(facts: Facts): string[] {
+  const tries = (facts.get("silent") ?? []).map((text) => {
+    const [line, protocol, server, port, box] = text.split(" ");
+    return { to: `line ${line}: ${protocol!.toUpperCase()} to ${server} `, port: Number(port), box };
+  });
+  return [...new Set(tries.map(({ to }) => to))].map((to) => {
+    const those = tries.filter((each) => each.to === to);
+    const ports = those.map(({ port }) => port);
+    return `${to}${inWords(ports)} through the box ${those[0]!.box} gets no answer`;
+  });
+}
+
+/** Ports that are to be ours, and that another program has. */
+export function takenPorts(host: string, facts: Facts): string[] {
+  const taken = (facts.get("taken") ?? []).map((text) => {
+    const [protocol, port, ...who] = text.split(" ");
+    return { protocol: protocol!, port: Number(port), who: who.join(" ") };
+  });
+  const mend =
+    host === "pi"
+      ? "`lan` needs it: end that program there, and keep it from starting again, or take `lan` out of the config"
+      : "a tunnel needs it: end that program there, or give the tunnels other ports (`vpn.firstPort`, or a line's `port`)";
+  return [...new Set(taken.map(({ who }) => who))].map((who) => {
+    const ports = taken.filter((each) => each.who === who);
+    return `its ${portsInWords(ports)} ${ports.length > 1 ? "are" : "is"} taken by ${who}, and ${mend}`;
+  });
+}
+
+/**
+ * Why lines that were tried may have got no answer from a server, and what to do. Which chains of its firewall drop what none
+ * of their rules takes is known, but not which of these take the tunnels.
+ */
+export function suspect(plan: Plan, server: Facts, pi: Facts): string[] {
+  const { host, address } = plan.server;
+  if (!pi.get("silent")?.some((text) => text.split(" ")[2] === address)) return [];
+  const ports = portsInWords(tunnelPorts(plan));
+  const closed = (server.get("closed") ?? []).map(
+    (chain) =>
+      `${host}: its firewall's chain ${chain} drops what none of its rules takes, and may be why: write \`letThrough: { input: [${chain}] }\` under ${host} in the config, or let the tunnels' ${ports} in by your firewall's own means`,
+  );
+  const advice = [
+    `${host}: where no line gets an answer of it, its provider's firewall may be closed: the tunnels need its ${ports}.`,
+    "Where one line gets none, see that the line is up; if its box or its provider blocks UDP, write `protocol: tcp` for it,",
+    "and if it blocks a port of TCP, another `port`, such as 443",
+  ];
+  return [...closed, advice.join(" ")];
+}
+
+/** Ports in words, by their protocols: `UDP ports 1194-1195, 1200 and TCP port 443`. */
+function portsInWords(ports: Port[]): string {
+  const of = (protocol: string) => ports.filter((each) => each.protocol === protocol).map(({ port }) => port);
+  return ["udp", "tcp"]
+    .filter((protocol) => of(protocol).length > 0)
+    .map((protocol) => `${protocol.toUpperCase()} ${inWords(of(protocol))}`)
+    .join(" and ");
+}
+
+function inWords(ports: number[]): string {
+  const runs: { first: number; last: number }[] = [];
+  for (const port of [...ports].sort((a, b) => a - b)) {
+    const run = runs.at(-1);
+    if (run && port <= run.last + 1) run.last = port;
+    else runs.push({ first: port, last: port });
+  }
+  const texts = runs.map(({ first, last }) => (first === last ? String(first) : `${first}-${last}`));
+  return `${ports.length > 1 ? "ports" : "port"} ${texts.join(", ")}`;
+}
