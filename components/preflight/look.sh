@@ -5,12 +5,11 @@
 #
 # In its environment: SITE; ROLE (server or pi); BONDS, the names of ours here; PORTS that will be ours here,
 # `protocol,port,address,interface` of each, the last two empty for all; TRIES, on the Pi, the servers' ports that are to be
-# tried, `line,protocol,server,port`; BIND, that on which a server's tunnels listen, empty for all; MODULES of the kernel that
-# are needed; LINES, on the Pi, `name,gateway,interface` of each, a gateway `dhcp` being what DHCP gave the interface; LET,
+# tried, `line,protocol,server,port`; MODULES of the kernel that are needed; LINES, on the Pi, `name,gateway,interface` of each, a gateway `dhcp` being what DHCP gave the interface; LET,
 # chains of others' firewalls that get rules of ours, `family,table,chain`; PROBE=yes where the lines are to be tried.
 set -u
 export LC_ALL=C # what other programs print is read
-: "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORTS=}" "${TRIES=}" "${BIND=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
+: "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORTS=}" "${TRIES=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 state=/var/lib/adsl-bonding/$SITE
 
@@ -105,8 +104,10 @@ EOF
   nft list chain "$family" "$table" "$chain" >/dev/null 2>&1 || tell lacks "the chain $family $table $chain that letThrough names"
 done
 
-if [ "$ROLE" = server ] && [ -n "$BIND" ]; then
-  ip -4 -o addr show | grep -qF " $BIND/" || tell lacks "the address $BIND that vpn.bind names"
+if [ "$ROLE" = server ]; then
+  ip -4 -o addr show | awk '{ sub("/.*", "", $4); print "address=" $4 }'
+  # The one that it has by itself towards a far network (nobody's, RFC 5737).
+  tell source "$(ip -4 -o route get 192.0.2.1 2>/dev/null | sed -nE 's/.* src ([0-9.]+).*/\1/p')"
 fi
 
 if [ "$ROLE" = server ] && [ "$PROBE" = yes ]; then

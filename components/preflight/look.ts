@@ -36,7 +36,6 @@ export function lookEnvironment(
     BONDS: bonds.map((each) => each[end].bond).join(" "),
     PORTS: (end === "pi" ? lanPorts(plan) : serverPorts(plan)).map((words) => words.join()).join(" "),
     TRIES: tries.join(" "),
-    BIND: plan.vpn.bind ?? "",
     LINES: plan.lines.map((line) => [line.name, line.gateway, line.interface].join()).join(" "),
     LET: [...plan[end].letThrough.forward, ...plan[end].letThrough.input]
       .map((chain) => chain.replaceAll(" ", ","))

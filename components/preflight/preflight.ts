@@ -5,6 +5,7 @@ import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
 import { adviseCiphers, doubt, judge } from "./judge.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
+import { addressDoubts, addressProblems } from "./networks.ts";
 import { suspect } from "./ports.ts";
 
 const script = ["probe.sh", "look.sh"]
@@ -42,9 +43,10 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   const problems = hosts.flatMap(({ seen, bonds }) =>
     seen.unreachable === undefined ? judge(seen.host, bonds, seen.facts) : [],
   );
-  all.forEach((each, index) => {
-    problems.push(...suspect(each, servers[index]!.facts, pi.facts));
-  });
+  for (const [index, { facts }] of servers.entries()) {
+    problems.push(...addressProblems(all[index]!, facts), ...suspect(all[index]!, facts, pi.facts));
+    for (const line of addressDoubts(all[index]!, facts)) await pulumi.log.info(line);
+  }
   for (const { seen, end } of hosts) {
     for (const line of doubt(seen.host, end.ssh.hostKey, seen.facts)) await pulumi.log.info(line);
   }

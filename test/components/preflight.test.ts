@@ -7,6 +7,7 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { judge } from "../../components/preflight/judge.ts";
 import { lookEnvironment, triesOf } from "../../components/preflight/look.ts";
+import { addressDoubts, addressProblems } from "../../components/preflight/networks.ts";
 import { suspect } from "../../components/preflight/ports.ts";
 import { fingerprint, parseFacts } from "../../host/inspect.ts";
 import { planSite } from "../../site/plan.ts";
@@ -97,6 +98,40 @@ test("who has a port that is to be ours is named, with what to do", () => {
     expect.stringMatching(
       /^pi: its UDP port 53 and TCP port 53 are taken by pihole-FTL, and .*take `lan` out/,
     ),
+  ]);
+});
+
+test("a server behind NAT is told before forwards, or a bind, ask for an address that it has not", () => {
+  const behind = parseFacts("address=127.0.0.1\naddress=10.0.0.5\nsource=10.0.0.5\n");
+  const open = parseFacts("address=127.0.0.1\naddress=203.0.113.10\nsource=203.0.113.10\n");
+  const plain = exampleOf();
+  const forwarding = exampleOf((site) => {
+    site.forwards = [{ ports: 2222, toPorts: 22 }];
+    site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
+  });
+  const bound = exampleOf((site) => (site.vpn = { bind: "10.0.0.5" }));
+  const told = (plan: typeof plain, facts: typeof open) => [
+    addressProblems(plan, facts),
+    addressDoubts(plan, facts),
+  ];
+  expect(told(plain, open)).toEqual([[], []]);
+  expect(told(forwarding, open)).toEqual([[], []]);
+  expect(told(bound, behind)).toEqual([[], []]);
+  // What could not be looked at.
+  expect(told(forwarding, new Map())).toEqual([[], []]);
+  expect(told(plain, behind)).toEqual([
+    [],
+    [expect.stringMatching(/^server: none .* 203\.0\.113\.10: right where/)],
+  ]);
+  expect(told(forwarding, behind)[0]![0]).toMatch(
+    /^server: none .*`forwards`; .* as `vpn\.bind` .*out by 10\.0\.0\.5/,
+  );
+  expect(told(forwarding.backups[0]!, behind)[0]![0]).toMatch(
+    /^spare: none .* as `bind` of the backup spare /,
+  );
+  expect(told(bound, open)).toEqual([
+    [expect.stringMatching(/^server: it lacks the address 10\.0\.0\.5/)],
+    [],
   ]);
 });
 
