@@ -5,11 +5,11 @@
 #
 # In its environment: SITE; ROLE (server or pi); BONDS, the names of ours here; PORTS that will be ours here,
 # `protocol,port,address,interface` of each, the last two empty for all; TRIES, on the Pi, the servers' ports that are to be
-# tried, `line,protocol,server,port`; MODULES of the kernel that are needed; LINES, on the Pi, `name,gateway,interface` of each, a gateway `dhcp` being what DHCP gave the interface; LET,
+# tried, `line,protocol,server,port`; NETWORKS, on a server, those that lead into its bond; MODULES of the kernel that are needed; LINES, on the Pi, `name,gateway,interface` of each, a gateway `dhcp` being what DHCP gave the interface; LET,
 # chains of others' firewalls that get rules of ours, `family,table,chain`; PROBE=yes where the lines are to be tried.
 set -u
 export LC_ALL=C # what other programs print is read
-: "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORTS=}" "${TRIES=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
+: "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORTS=}" "${TRIES=}" "${NETWORKS=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"
 program=/usr/local/sbin/adsl-bonding-$SITE
 state=/var/lib/adsl-bonding/$SITE
 
@@ -106,6 +106,19 @@ done
 
 if [ "$ROLE" = server ]; then
   ip -4 -o addr show | awk '{ sub("/.*", "", $4); print "address=" $4 }'
+  # What main leads elsewhere of the networks that are to be ours: the whole or a part of one, and what one is a part of.
+  for network in $NETWORKS; do
+    for which in root match; do ip -4 -o route show table main "$which" "$network"; done | sort -u |
+      while read -r route rest; do
+        device=" $rest" device=${device#* dev } device=${device%% *}
+        case $route in [0-9]*) ;; *) continue ;; esac
+        case " $BONDS " in *" $device "*) ;; *) tell route "$network $route $device" ;; esac
+      done
+  done
+  for file in /etc/adsl-bonding/*/routes; do
+    other=${file%/routes} other=${other##*/}
+    [ "$other" = "$SITE" ] || sed -n "s/.*ip rule add pref [0-9]* to \([0-9./]*\) lookup .*/site_network=$other \1/p" "$file" 2>/dev/null
+  done
   # The one that it has by itself towards a far network (nobody's, RFC 5737).
   tell source "$(ip -4 -o route get 192.0.2.1 2>/dev/null | sed -nE 's/.* src ([0-9.]+).*/\1/p')"
 fi

@@ -1,5 +1,6 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { shaperModules } from "../shaper/script.ts";
+import { bondNetworks } from "./networks.ts";
 import { tunnelPorts } from "./ports.ts";
 
 /** What look.sh told of a host, by its keys. */
@@ -36,6 +37,7 @@ export function lookEnvironment(
     BONDS: bonds.map((each) => each[end].bond).join(" "),
     PORTS: (end === "pi" ? lanPorts(plan) : serverPorts(plan)).map((words) => words.join()).join(" "),
     TRIES: tries.join(" "),
+    NETWORKS: end === "pi" ? "" : bondNetworks(plan).join(" "),
     LINES: plan.lines.map((line) => [line.name, line.gateway, line.interface].join()).join(" "),
     LET: [...plan[end].letThrough.forward, ...plan[end].letThrough.input]
       .map((chain) => chain.replaceAll(" ", ","))

@@ -1,3 +1,4 @@
+import { overlap, parseCidr } from "../../site/address.ts";
 import type { Plan } from "../../site/plan.ts";
 import type { Facts } from "./look.ts";
 
@@ -26,6 +27,60 @@ export function addressDoubts(plan: Plan, facts: Facts): string[] {
   return [
     `${what}: right where it stands behind NAT; \`forwards\` would need its own address as ${bindField(plan)}${goesOutBy(facts)}`,
   ];
+}
+
+/** The networks that lead into a server's bond. */
+export function bondNetworks({ pi, bond }: Plan): string[] {
+  return [pi.lan, bond.network, ...pi.otherNetworks];
+}
+
+/** Networks of the server's own, or of another site on it, that would end in the bond, or the site's in theirs. */
+export function routeProblems(plan: Plan, facts: Facts): string[] {
+  const { host } = plan.server;
+  const inside = routesOf(facts).filter(({ network, route }) => bitsOf(route) >= bitsOf(network));
+  const sites = (facts.get("site_network") ?? []).map((text) => text.split(" ") as [string, string]);
+  return [
+    ...inside.map(
+      ({ network, route, device }) =>
+        `${host}: its own network ${route} on ${device} overlaps ${called(network, plan)}, and what it sends there would go to the site. Give one of them another range`,
+    ),
+    ...bondNetworks(plan).flatMap((network) =>
+      sites
+        .filter(([, theirs]) => overlap(network, theirs))
+        .map(
+          ([site, theirs]) =>
+            `${host}: the site ${site} on it has ${theirs}, which overlaps ${called(network, plan)}: give one of the sites another range`,
+        ),
+    ),
+  ];
+}
+
+/** Routes of the server's that hold more than the site's network: whatever else they lead to goes on. */
+export function routeDoubts(plan: Plan, facts: Facts): string[] {
+  return routesOf(facts)
+    .filter(({ network, route }) => bitsOf(route) < bitsOf(network))
+    .map(
+      ({ network, route, device }) =>
+        `${plan.server.host}: of its own network ${route} on ${device} it will no longer reach the part that is ${called(network, plan)}`,
+    );
+}
+
+function routesOf(facts: Facts) {
+  return (facts.get("route") ?? []).map((text) => {
+    const [network = "", route = "", device = ""] = text.split(" ");
+    return { network, route, device };
+  });
+}
+
+/** A host's route has no prefix. */
+function bitsOf(network: string): number {
+  return parseCidr(network)?.prefix ?? 32;
+}
+
+function called(network: string, { at, pi, bond, server }: Plan): string {
+  if (network === pi.lan) return `the Pi's LAN ${network} (\`pi.address\`)`;
+  if (network !== bond.network) return `the network ${network} of another server's bond`;
+  return `its bond's network ${network} (${at === "" ? "`bond.network`" : `\`network\` of the backup ${server.host}`})`;
 }
 
 /** Undefined where it was not looked at. */

@@ -5,7 +5,7 @@ import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
 import { adviseCiphers, doubt, judge } from "./judge.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
-import { addressDoubts, addressProblems } from "./networks.ts";
+import { addressDoubts, addressProblems, routeDoubts, routeProblems } from "./networks.ts";
 import { suspect } from "./ports.ts";
 
 const script = ["probe.sh", "look.sh"]
@@ -44,8 +44,14 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
     seen.unreachable === undefined ? judge(seen.host, bonds, seen.facts) : [],
   );
   for (const [index, { facts }] of servers.entries()) {
-    problems.push(...addressProblems(all[index]!, facts), ...suspect(all[index]!, facts, pi.facts));
-    for (const line of addressDoubts(all[index]!, facts)) await pulumi.log.info(line);
+    const each = all[index]!;
+    problems.push(
+      ...addressProblems(each, facts),
+      ...routeProblems(each, facts),
+      ...suspect(each, facts, pi.facts),
+    );
+    for (const line of [...addressDoubts(each, facts), ...routeDoubts(each, facts)])
+      await pulumi.log.info(line);
   }
   for (const { seen, end } of hosts) {
     for (const line of doubt(seen.host, end.ssh.hostKey, seen.facts)) await pulumi.log.info(line);

@@ -7,7 +7,12 @@ import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
 import { judge } from "../../components/preflight/judge.ts";
 import { lookEnvironment, triesOf } from "../../components/preflight/look.ts";
-import { addressDoubts, addressProblems } from "../../components/preflight/networks.ts";
+import {
+  addressDoubts,
+  addressProblems,
+  routeDoubts,
+  routeProblems,
+} from "../../components/preflight/networks.ts";
 import { suspect } from "../../components/preflight/ports.ts";
 import { fingerprint, parseFacts } from "../../host/inspect.ts";
 import { planSite } from "../../site/plan.ts";
@@ -118,7 +123,7 @@ test("a server behind NAT is told before forwards, or a bind, ask for an address
   expect(told(forwarding, open)).toEqual([[], []]);
   expect(told(bound, behind)).toEqual([[], []]);
   // What could not be looked at.
-  expect(told(forwarding, new Map())).toEqual([[], []]);
+  for (const plan of [plain, forwarding]) expect(told(plan, new Map())).toEqual([[], []]);
   expect(told(plain, behind)).toEqual([
     [],
     [expect.stringMatching(/^server: none .* 203\.0\.113\.10: right where/)],
@@ -133,6 +138,35 @@ test("a server behind NAT is told before forwards, or a bind, ask for an address
     [expect.stringMatching(/^server: it lacks the address 10\.0\.0\.5/)],
     [],
   ]);
+});
+
+test("a server's own networks, and other sites' on it, that are the site's too are told", () => {
+  const plan = exampleOf((site) => {
+    site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
+  });
+  const [spare] = plan.backups;
+  expect(lookEnvironment(plan, "server", true).NETWORKS).toBe("192.168.1.0/24 172.16.16.0/30 172.16.16.4/30");
+  expect(lookEnvironment(plan, "pi", true).NETWORKS).toBe("");
+  const facts = parseFacts(`route=192.168.1.0/24 192.168.1.0/24 docker0
+route=172.16.16.0/30 172.16.16.1 eth1
+route=172.16.16.4/30 172.16.0.0/12 eth1
+site_network=other 192.168.0.0/16
+site_network=third 192.168.2.0/24
+`);
+  expect(routeProblems(plan, facts)).toEqual([
+    expect.stringMatching(/^server: its own network 192\.168\.1\.0\/24 on docker0 overlaps the Pi's LAN /),
+    expect.stringMatching(/^server: its own network 172\.16\.16\.1 on eth1 overlaps .*`bond\.network`/),
+    expect.stringMatching(
+      /^server: the site other on it has 192\.168\.0\.0\/16, which overlaps the Pi's LAN /,
+    ),
+  ]);
+  expect(routeDoubts(plan, facts)).toEqual([
+    expect.stringMatching(
+      /^server: of its own network 172\.16\.0\.0\/12 on eth1 .* 172\.16\.16\.4\/30 of another server/,
+    ),
+  ]);
+  expect(routeDoubts(spare!, facts)[0]).toContain("(`network` of the backup spare)");
+  expect(routeProblems(plan, parseFacts(fit))).toEqual([]);
 });
 
 /** Calls functions of probe.sh. */
