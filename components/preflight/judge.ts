@@ -54,6 +54,19 @@ export function doubt(host: string, pinned: string, facts: Facts): string[] {
 }
 
 /**
+ * The hosts that run different generations, each with its own, though none has undone a change, or tries one: as when a
+ * snapshot of one was put back. Nothing that a host tells of itself differs then, so that an `up` would see nothing to do.
+ */
+export function parted(hosts: { host: string; facts: Facts }[]): { host: string; generation: string }[] {
+  const run = hosts.flatMap(({ host, facts }) => {
+    const generation = facts.get("generation")?.[0];
+    return generation ? [{ host, generation }] : [];
+  });
+  const same = new Set(run.map(({ generation }) => generation)).size < 2;
+  return same || hosts.some(({ facts }) => facts.has("unsettled")) ? [] : run;
+}
+
+/**
  * Advice on the ciphers' order. The config decides, and not what the look finds: a preview of a host that can't be
  * reached would else show another text.
  */

@@ -61,6 +61,8 @@ if [ -x "$program" ] && [ -d "$state" ]; then
   # None where something is lost that only a new installation makes again.
   name=$("$program" installation) && tell installation "$name"
   tell generation "$(sed -n 's/^generation //p' "$state/current" 2>/dev/null)"
+  # Its drift tells of a change that was undone, or is not confirmed.
+  for which in trying undone reverted; do [ ! -e "$state/$which" ] || tell unsettled "$which"; done
   tell drift "$("$program" drift | tail -n 1)"
 fi
 

@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
-import { adviseCiphers, doubt, judge } from "./judge.ts";
+import { adviseCiphers, doubt, judge, parted } from "./judge.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
 import { addressDoubts, addressProblems, routeDoubts, routeProblems } from "./networks.ts";
 import { suspect } from "./ports.ts";
@@ -58,6 +58,12 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   }
   for (const line of adviseCiphers(plan.vpn.ciphers[0]!, pi.facts)) await pulumi.log.info(line);
   for (const line of warnOfOffers(pi.facts)) await pulumi.log.warn(`pi: ${line}`);
+  const apart = parted(hosts.map(({ seen }) => seen));
+  if (apart.length > 0) {
+    const which = apart.map(({ host, generation }) => `${host} ${generation}`).join(", ");
+    const why = `the hosts run different generations (${which}), as after a snapshot of one was put back`;
+    await pulumi.log.warn(`${why}: \`up\` brings them together, and gives each of them everything again`);
+  }
   const told = hosts.flatMap(({ seen: { host, unreachable } }) =>
     unreachable === undefined ? [] : [`${host}: ${unreachable}`],
   );
@@ -78,7 +84,15 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
       ),
     );
   }
-  return Object.fromEntries(hosts.map(({ seen }) => [seen.host, foundOn(seen)]));
+  return Object.fromEntries(
+    hosts.map(({ seen }) => [
+      seen.host,
+      foundOn(
+        seen,
+        apart.some(({ host }) => host === seen.host),
+      ),
+    ]),
+  );
 }
 
 function look(plan: Plan, end: "pi" | "server", probe: boolean, tries: string[] = []): Promise<Observation> {
@@ -97,12 +111,13 @@ function look(plan: Plan, end: "pi" | "server", probe: boolean, tries: string[] 
   });
 }
 
-function foundOn({ facts, unreachable }: Observation): Found {
+/** @param again whether a new installation is to begin though something of the site stands there */
+function foundOn({ facts, unreachable }: Observation, again: boolean): Found {
   if (unreachable !== undefined) return { drift: "the host could not be reached", installation: undefined };
   // Where nothing of the site stands a new installation begins, whatever the state believes of the host.
   const fresh = new Date().toISOString().replace(/\..*|[-:]/g, "");
   return {
     drift: facts.get("drift")?.[0] ?? "",
-    installation: facts.get("installation")?.[0] ?? fresh,
+    installation: (again ? undefined : facts.get("installation")?.[0]) ?? fresh,
   };
 }

@@ -4,7 +4,7 @@ import { type AddressInfo, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { judge } from "../../components/preflight/judge.ts";
 import { lookEnvironment, triesOf } from "../../components/preflight/look.ts";
 import {
@@ -167,6 +167,41 @@ site_network=third 192.168.2.0/24
   ]);
   expect(routeDoubts(spare!, facts)[0]).toContain("(`network` of the backup spare)");
   expect(routeProblems(plan, parseFacts(fit))).toEqual([]);
+});
+
+/** What the look at all hosts comes to, where each tells such facts. */
+async function inspected(facts: Record<string, string>) {
+  vi.resetModules();
+  vi.doMock("../../host/inspect.ts", () => ({
+    inspect: async ({ host }: { host: string }) => ({ host, facts: parseFacts(`${fit}${facts[host]}`) }),
+  }));
+  const pulumi = await import("@pulumi/pulumi");
+  const warn = vi.spyOn(pulumi.log, "warn").mockResolvedValue();
+  const { inspectHosts } = await import("../../components/preflight/preflight.ts");
+  const found = await inspectHosts(exampleOf());
+  const warnings = warn.mock.calls.map(([text]) => text);
+  warn.mockRestore();
+  vi.doUnmock("../../host/inspect.ts");
+  return { found, warnings };
+}
+
+test("hosts of different generations begin a new installation, but where a change was undone by itself", async () => {
+  const runs = (generation: string) => `generation=${generation}\ninstallation=first\n`;
+  const same = await inspected({ pi: runs("aaa"), server: runs("aaa") });
+  expect(same.warnings).toEqual([]);
+  expect(same.found.pi!.installation).toBe("first");
+  const restored = await inspected({ pi: runs("aaa"), server: runs("bbb") });
+  expect(restored.warnings).toEqual([expect.stringContaining("(server bbb, pi aaa)")]);
+  for (const host of ["pi", "server"]) {
+    expect(restored.found[host]!.installation).toMatch(/^\d{8}T\d{6}$/);
+  }
+  const undone = await inspected({ pi: `${runs("aaa")}unsettled=reverted\n`, server: runs("bbb") });
+  expect(undone.warnings).toEqual([]);
+  expect(undone.found.server!.installation).toBe("first");
+  // One that was made anew, or a backup that is new.
+  const anew = await inspected({ pi: runs("aaa"), server: "generation=\n" });
+  expect(anew.warnings).toEqual([]);
+  expect(anew.found.pi!.installation).toBe("first");
 });
 
 /** Calls functions of probe.sh. */
