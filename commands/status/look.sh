@@ -67,6 +67,10 @@ sleep 1
 count
 awk '/^Slave Interface:/ { slave = $3 } slave && /^MII Status:/ { print "slave=" slave " " $3; slave = "" }' \
   "/proc/net/bonding/$BOND" 2>/dev/null
+# Packets to the tunnels' ports that the Pi dropped, since its firewall was loaded, for they had no line's mark. TCP's are
+# left out: the kernel itself may answer without one for a connection that has ended.
+[ -z "$INTERFACE" ] || tell unmarked "$(nft list chain inet "adsl_bonding_$SITE" tunnels 2>/dev/null |
+  sed -n 's/.* udp dport .* counter packets \([0-9]*\) .*/\1/p' | awk '{ sum += $1 } END { print sum + 0 }')"
 # How traffic for a far network leaves (this one is nobody's, RFC 5737), and under which address.
 tell leaves "$(ip -4 -o route get 192.0.2.1 2>/dev/null | sed -nE 's/.* dev ([^ ]+).* src ([0-9.]+).*/\1 \2/p')"
 changes

@@ -230,6 +230,7 @@ function warningsOf(plan: Plan, seen: Observation): string[] {
       (id) => `generation ${id} is not confirmed, and undoes itself`,
     ),
     ...labelled(said(seen, "last undone"), (text) => `a generation was undone: ${text}`),
+    ...unmarked(plan, seen),
     ...warnOfOffers(seen.facts),
     ...all(seen, "router").map(
       (router) =>
@@ -237,6 +238,16 @@ function warningsOf(plan: Plan, seen: Observation): string[] {
     ),
   ];
   return found.map((text) => `${host}: ${text}`);
+}
+
+/** Tunnels' packets that would have left by another line's box. */
+function unmarked({ site }: Plan, seen: Observation): string[] {
+  const count = Number(all(seen, "unmarked")[0] ?? 0);
+  if (count === 0) return [];
+  const what = `${count} packets to the tunnels' ports had no line's mark, and were dropped since the firewall was loaded`;
+  return [
+    `${what}: does another program there send them, or could OpenVPN not set its mark (journalctl -u 'adsl-${site}-tunnel@*')?`,
+  ];
 }
 
 function labelled(text: string | undefined, tell: (text: string) => string): string[] {

@@ -21,6 +21,7 @@ sample=tap0 101.00 1750000 510000
 sample=tap1 101.00 2750000 610000
 slave=tap0 up
 slave=tap1 up
+unmarked=0
 leaves=bond0 172.16.16.2
 change=1772599000 tap0 up
 ping=5 5
@@ -94,6 +95,7 @@ test("all that is wrong is a warning", () => {
     .replace("slave=tap0 up", "slave=tap0 down")
     .replace("leaves=bond0 172.16.16.2", "leaves=eth0 192.168.1.252")
     .replace(/ping=.*\nping_ms.*/, "ping=5 0\nrouter=fe80::1")
+    .replace("unmarked=0", "unmarked=12")
     .replace(
       "program=check: 2 of 2 slaves are up",
       `program=trying generation: ba9876543210
@@ -109,6 +111,7 @@ program=check failed: 1 of 2 slaves of bond0 are up; 2 are needed`,
       "pi: 1 of 2 slaves of bond0 are up; 2 are needed",
       "pi: generation ba9876543210 is not confirmed, and undoes itself",
       "pi: a generation was undone: 2026-03-04T04:00:00Z, generation 222222222222: it was not confirmed in time",
+      "pi: 12 packets to the tunnels' ports had no line's mark, and were dropped since the firewall was loaded: does another program there send them, or could OpenVPN not set its mark (journalctl -u 'adsl-dev-tunnel@*')?",
       "pi: the router fe80::1 offers IPv6 to the LAN of eth0: machines that take it go round the bond; see docs/how-to.md",
       "the hosts run different generations, 0123456789ab and 111111111111; npx pulumi up mends it",
     ]
