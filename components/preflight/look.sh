@@ -5,8 +5,9 @@
 #
 # In its environment: SITE; ROLE (server or pi); BONDS, the names of ours here; PORTS that will be ours here,
 # `protocol,port,address,interface` of each, the last two empty for all; TRIES, on the Pi, the servers' ports that are to be
-# tried, `line,protocol,server,port`; NETWORKS, on a server, those that lead into its bond; MODULES of the kernel that are needed; LINES, on the Pi, `name,gateway,interface` of each, a gateway `dhcp` being what DHCP gave the interface; LET,
-# chains of others' firewalls that get rules of ours, `family,table,chain`; PROBE=yes where the lines are to be tried.
+# tried, `line,protocol,server,port`; NETWORKS, on a server, those that lead into its bond; MODULES of the kernel that are needed;
+# LINES, on the Pi, `name,gateway,interface` of each, a gateway `dhcp` being what DHCP gave the interface; LET, chains of others'
+# firewalls that get rules of ours, `family,table,chain`; PROBE=yes where the lines are to be tried.
 set -u
 export LC_ALL=C # what other programs print is read
 : "${SITE:?}" "${ROLE:?}" "${BONDS:?}" "${PORTS=}" "${TRIES=}" "${NETWORKS=}" "${MODULES:?}" "${LINES=}" "${LET=}" "${PROBE=no}"

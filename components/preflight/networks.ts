@@ -40,9 +40,11 @@ export function routeProblems(plan: Plan, facts: Facts): string[] {
   const inside = routesOf(facts).filter(({ network, route }) => bitsOf(route) >= bitsOf(network));
   const sites = (facts.get("site_network") ?? []).map((text) => text.split(" ") as [string, string]);
   return [
-    ...inside.map(
-      ({ network, route, device }) =>
-        `${host}: its own network ${route} on ${device} overlaps ${called(network, plan)}, and what it sends there would go to the site. Give one of them another range`,
+    ...inside.map(({ network, route, device }) =>
+      [
+        `${host}: its own network ${route} on ${device} overlaps ${called(network, plan)},`,
+        "and what it sends there would go to the site. Give one of them another range",
+      ].join(" "),
     ),
     ...bondNetworks(plan).flatMap((network) =>
       sites
@@ -81,6 +83,18 @@ function called(network: string, { at, pi, bond, server }: Plan): string {
   if (network === pi.lan) return `the Pi's LAN ${network} (\`pi.address\`)`;
   if (network !== bond.network) return `the network ${network} of another server's bond`;
   return `its bond's network ${network} (${at === "" ? "`bond.network`" : `\`network\` of the backup ${server.host}`})`;
+}
+
+/** A server with several addresses may answer from another one, which the boxes drop. */
+export function answersElsewhere(plan: Plan, facts: Facts): string[] {
+  const { server, vpn } = plan;
+  const source = facts.get("source")?.[0];
+  if (vpn.bind !== undefined || !source || source === server.address) return [];
+  if (!addressesOf(facts)?.has(server.address)) return [];
+  const field = bindField(plan);
+  return [
+    `${server.host}: it goes out by ${source}, and may answer from that: write ${server.address} as ${field}`,
+  ];
 }
 
 /** Undefined where it was not looked at. */

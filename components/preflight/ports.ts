@@ -1,5 +1,6 @@
 import type { Plan } from "../../site/plan.ts";
 import type { Facts } from "./look.ts";
+import { answersElsewhere } from "./networks.ts";
 
 /** A port of a host's. */
 interface Port {
@@ -58,7 +59,7 @@ export function suspect(plan: Plan, server: Facts, pi: Facts): string[] {
     "Where one line gets none, see that the line is up; if its box or its provider blocks UDP, write `protocol: tcp` for it,",
     "and if it blocks a port of TCP, another `port`, such as 443",
   ];
-  return [...closed, advice.join(" ")];
+  return [...closed, ...answersElsewhere(plan, server), advice.join(" ")];
 }
 
 /** Ports in words, by their protocols: `UDP ports 1194-1195, 1200 and TCP port 443`. */

@@ -86,6 +86,10 @@ test("what to do is told of each server that gave no answer, and a firewall that
   expect(told[0]).toContain("let the tunnels' UDP ports 1194-1195 and TCP port 443 in");
   expect(told[1]).toContain("write `protocol: tcp`");
   expect(suspect(spare!, parseFacts(""), silent)).toEqual([expect.stringMatching(/^spare: /)]);
+  const several = parseFacts("address=203.0.114.20\naddress=203.0.114.21\nsource=203.0.114.21\n");
+  expect(suspect(spare!, several, silent)[0]).toMatch(
+    /goes out by 203\.0\.114\.21, .*write 203\.0\.114\.20 as `bind`/,
+  );
   const mainAlone = parseFacts("silent=ovh udp 203.0.113.10 1194 192.168.1.240\n");
   expect(suspect(spare!, closed, mainAlone)).toEqual([]);
   expect(suspect(threeTunnels, closed, parseFacts("line=ovh: there is no interface eth7\n"))).toEqual([]);
