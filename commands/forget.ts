@@ -1,8 +1,12 @@
-// npm run forget -- HOST [STACK]: takes a host that is gone for good (`pi`, `server`, or a backup's name) out of a stack's state, with what stood
-// on it, so that destroy, or an up with another host in its place, no longer asks for it. Nothing is done on any host.
 import { execFile } from "node:child_process";
 import { parseArgs, promisify } from "node:util";
-import { selectedStack } from "./config.ts";
+import { runCommand } from "./command.ts";
+import { CommandError, selectedStack } from "./config.ts";
+
+const usage = `npm run forget -- HOST            takes a host that is gone for good (pi, server, or a backup's name) out of the state, with what
+                                  stood on it: destroy, or an up with another host in its place, no longer asks for it
+npm run forget -- HOST STACK      out of another stack's state than the selected one's
+Nothing is done on any host.`;
 
 const root = new URL("..", import.meta.url).pathname;
 
@@ -20,7 +24,7 @@ function pulumi(args: string[]): Promise<string> {
   }).then(
     ({ stdout }) => stdout,
     (error: { stderr?: string; message: string }) => {
-      throw new Error(`pulumi ${args[0]} ${args[1]}: ${error.stderr?.trim() || error.message}`);
+      throw new CommandError(`pulumi ${args[0]} ${args[1]}: ${error.stderr?.trim() || error.message}`);
     },
   );
 }
@@ -28,7 +32,7 @@ function pulumi(args: string[]): Promise<string> {
 async function main(): Promise<void> {
   const { positionals } = parseArgs({ allowPositionals: true });
   const [host] = positionals;
-  if (!host) throw new Error("which host? npm run forget -- HOST [STACK]");
+  if (!host) throw new CommandError(`which host?\n${usage}`);
   const stack = positionals[1] ?? (await selectedStack(root));
   const state: State = JSON.parse(await pulumi(["stack", "export", "--stack", stack]));
   // All that is on a host depends on its program (host/host.ts).
@@ -40,7 +44,7 @@ async function main(): Promise<void> {
   );
   const program = programs.get(host);
   if (!program) {
-    throw new Error(
+    throw new CommandError(
       `the stack ${stack} holds nothing of ${host}, but of ${[...programs.keys()].join(", ") || "no host"}`,
     );
   }
@@ -51,9 +55,4 @@ async function main(): Promise<void> {
   );
 }
 
-try {
-  await main();
-} catch (error) {
-  console.error(`forget: ${(error as Error).message}`);
-  process.exitCode = 2;
-}
+await runCommand("forget", usage, main);

@@ -1,13 +1,18 @@
-// npm run pin [-- STACK] [--config-file FILE] [--yes HOST=SHA256:…]: shows the key of each host of a site that the config
-// does not pin, or no longer rightly, and writes it there when somebody says that it is the host's own. Without a terminal it
-// only shows, but for a key whose very fingerprint is given. Ends with 1 while a key is missing or wrong, 2 when it can't begin.
 import { writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline/promises";
 import { parseArgs } from "node:util";
 import { fingerprint } from "../../host/inspect.ts";
 import { offeredKey } from "../../host/offer.ts";
+import { runCommand } from "../command.ts";
 import { CommandError, readStackFile, type StackFile, selectedStack } from "../config.ts";
 import { type Pin, pinsOf, writePin } from "./pins.ts";
+
+const usage = `npm run pin                                  shows the key of each host that the config does not pin, or no longer rightly, and
+                                             writes it there when you say that it is the host's own
+npm run pin -- STACK                         for another stack than the selected one
+npm run pin -- --yes HOST=SHA256:…           a fingerprint that you know, where there is no terminal to ask at
+npm run pin -- --config-file FILE            in another file than the stack's own
+It ends with 1 while a key is missing or wrong, with 2 when it can't begin.`;
 
 const root = new URL("../..", import.meta.url).pathname;
 const typeOf = (hostKey: string) => hostKey.split(" ")[0]!;
@@ -85,11 +90,4 @@ async function main(): Promise<void> {
   process.exitCode = right ? 0 : 1;
 }
 
-try {
-  await main();
-} catch (error) {
-  const code = String((error as { code?: string }).code);
-  if (!(error instanceof CommandError) && !code.startsWith("ERR_PARSE_ARGS")) throw error;
-  console.error(`pin: ${(error as Error).message}`);
-  process.exitCode = 2;
-}
+await runCommand("pin", usage, main);

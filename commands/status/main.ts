@@ -1,14 +1,17 @@
-// npm run status [-- STACK] [--config-file FILE] [--once]: how a site does, read from all its hosts. In a terminal it
-// goes on until Ctrl-C; elsewhere, or with --once, it tells once, and ends with 1 when there is something to warn about.
 import { readFileSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { inspect, type Observation } from "../../host/inspect.ts";
-import { ConfigError } from "../../site/mistake.ts";
 import { everyServer, type Plan, planSite } from "../../site/plan.ts";
-import { CommandError, readStackSite, selectedStack } from "../config.ts";
+import { runCommand } from "../command.ts";
+import { readStackSite, selectedStack } from "../config.ts";
 import { renderReport } from "./render.ts";
 import { makeReport, type Report, type Seen, statusEnvironment } from "./report.ts";
+
+const usage = `npm run status                             how a site does, read from all its hosts: live in a terminal, until Ctrl-C
+npm run status -- STACK                    that of another stack than the selected one
+npm run status -- --once                   once; ends with 1 when there is something to warn about
+npm run status -- --config-file FILE       by another file than the stack's own`;
 
 const root = new URL("../..", import.meta.url).pathname;
 const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
@@ -66,15 +69,4 @@ async function main(): Promise<void> {
   process.exitCode = report.warnings.length > 0 ? 1 : 0;
 }
 
-try {
-  await main();
-} catch (error) {
-  const told = error instanceof CommandError || error instanceof ConfigError || isUsage(error);
-  if (!told) throw error;
-  console.error(`status: ${(error as Error).message}`);
-  process.exitCode = 2;
-}
-
-function isUsage(error: unknown): boolean {
-  return error instanceof TypeError && String((error as { code?: string }).code).startsWith("ERR_PARSE_ARGS");
-}
+await runCommand("status", usage, main);

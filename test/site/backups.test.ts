@@ -1,8 +1,6 @@
-import fc from "fast-check";
 import { expect, test } from "vitest";
-import { overlap } from "../../site/address.ts";
 import { ConfigError } from "../../site/mistake.ts";
-import { everyServer, planSite } from "../../site/plan.ts";
+import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
 
@@ -145,68 +143,4 @@ test("a login to OVH is not shown where it is wrong", () => {
   const ovh = { serviceName: "ns1.example.eu", applicationKey: "a secret" };
   const mistakes = mistakesOf([{ ...spare, ovh }]);
   expect(new ConfigError(mistakes).message).not.toContain("a secret");
-});
-
-test("whatever stands in the backups, it is told, or gives a plan in which nothing is used twice", () => {
-  const each = fc.record(
-    {
-      name: fc.oneof(
-        fc.stringMatching(/^[a-z][a-z0-9]{0,7}$/),
-        fc.constantFrom("pi", "server", "bond0"),
-        fc.anything(),
-      ),
-      address: fc.oneof(fc.ipV4(), fc.constantFrom("203.0.113.10", "203.0.114.20"), fc.anything()),
-      ssh: fc.oneof(
-        { weight: 5, arbitrary: fc.constant({ hostKey }) },
-        { weight: 1, arbitrary: fc.anything() },
-      ),
-      network: fc.oneof(
-        fc.ipV4().map((address) => `${address}/30`),
-        fc.constantFrom("172.16.16.4/30", undefined),
-      ),
-    },
-    { requiredKeys: ["name", "address", "ssh"] },
-  );
-  let taken = 0;
-  const property = fc.property(
-    fc.array(fc.oneof({ weight: 9, arbitrary: each }, { weight: 1, arbitrary: fc.anything() }), {
-      maxLength: 4,
-    }),
-    fc.integer({ min: 1, max: 3 }),
-    (backups, tunnels) => {
-      try {
-        const plan = planSite(
-          parseSite(
-            exampleSite((site) => {
-              site.backups = backups;
-              site.lines[0].tunnels = tunnels;
-            }),
-          ),
-        );
-        taken += backups.length;
-        const all = everyServer(plan);
-        const distinct = (values: (string | number)[]) => expect(new Set(values).size).toBe(values.length);
-        distinct(all.map(({ server }) => server.host));
-        distinct(all.map(({ server }) => server.address));
-        distinct(all.flatMap((one) => one.tunnels.map(({ name }) => name)));
-        distinct([...plan.lines.map(({ mark }) => mark), ...all.map(({ bondMark }) => bondMark)]);
-        distinct([...plan.lines.map(({ table }) => table), ...all.map(({ bondTable }) => bondTable)]);
-        const interfaces = [plan.pi.interface, ...all.flatMap(({ pi }) => [pi.bond, ...pi.taps])];
-        distinct(interfaces);
-        for (const name of interfaces) expect(name.length).toBeLessThanOrEqual(15);
-        all.forEach(({ bond, pi, server }, index) => {
-          distinct(server.taps);
-          expect(pi.otherNetworks).toHaveLength(all.length - 1);
-          for (const other of [pi.lan, ...all.slice(index + 1).map((one) => one.bond.network)]) {
-            expect(overlap(bond.network, other)).toBe(false);
-          }
-        });
-      } catch (error) {
-        expect(error).toBeInstanceOf(ConfigError);
-      }
-    },
-  );
-  fc.assert(property, { numRuns: 500 });
-  // Some of them were right.
-  expect(taken).toBeGreaterThan(5);
 });
