@@ -12,6 +12,7 @@ import { halfLogin } from "./ovh.ts";
 import { asRecord, type Raw } from "./raw.ts";
 import { shapingContradictions } from "./shaping.ts";
 import { tunnelContradictions } from "./tunnels.ts";
+import { wayOutContradictions } from "./wayOut.ts";
 
 /**
  * The mistakes that no single field shows: values that are well formed, but can't stand together. It reads
@@ -45,6 +46,7 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...lanMistakes(site.lan, lan, lines),
     ...costsTwice(asRecord(site.costs)),
     ...shapingContradictions(site, lines, bond),
+    ...wayOutContradictions(site),
   ];
 }
 

@@ -79,6 +79,11 @@ export function networkContradictions(site: Raw, lines: Raw[]): Mistake[] {
     ...strangers(site).flatMap((each) =>
       inside(each, all, "Give the server's own address, or choose another network."),
     ),
+    ...inside(
+      { path: "activation.wayOut", value: asRecord(site.activation).wayOut },
+      all,
+      "Give an address on the internet, such as 1.1.1.1.",
+    ),
     ...boxes(lines, pi).flatMap((each) =>
       inside(each, bonds, "Give the box another address, or the bond another network."),
     ),

@@ -1,5 +1,4 @@
 import { z } from "zod";
-import { isReachable } from "./address.ts";
 import { backupsField } from "./backups.ts";
 import { bondModeFields } from "./bondMode.ts";
 import { bypassField, fallbackField } from "./bypass.ts";
@@ -29,6 +28,7 @@ import { qos } from "./shaping.ts";
 import { ssh } from "./ssh.ts";
 import { innerMtuField, lineTunnelFields, tunnelFields } from "./tunnels.ts";
 import { watch } from "./watch.ts";
+import { wayOut } from "./wayOut.ts";
 
 const line = z.strictObject({
   /** The line's name in files, units and outputs, unique in the site. */
@@ -129,18 +129,7 @@ const schema = z.strictObject({
     .strictObject({
       /** Seconds after which a host undoes a change that no fresh login has confirmed. Default 90. */
       confirmWithin: whole(30, 900, "seconds").default(90),
-      /**
-       * An address on the internet, towards which the Pi sends packets that die at the first routers behind the server:
-       * their answers prove the LAN's way out. False: it is not proved. Default 1.1.1.1.
-       */
-      wayOut: z
-        .custom<string | false>((value) => value === false || isReachable(value), {
-          params: {
-            reason: "is neither the IPv4 address of a machine elsewhere nor false",
-            mend: "Write an address on the internet, such as 1.1.1.1, or false where nothing behind the server ever answers.",
-          },
-        })
-        .default("1.1.1.1"),
+      wayOut,
     })
     .prefault({}),
   /** What the Pi serves on its LAN: see lan.ts. Default: nothing. */

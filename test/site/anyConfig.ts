@@ -95,7 +95,7 @@ const sections = some({
     ),
     { maxLength: 3 },
   ),
-  activation: some({ confirmWithin: between(30, 900) }),
+  activation: some({ confirmWithin: between(30, 900), wayOut: fc.constantFrom(false, "9.9.9.9") }),
   lan: fc.constantFrom(
     { dns: {} },
     { dns: { upstream: ["9.9.9.9"] }, dhcp: { from: "192.168.1.100", to: "192.168.1.200", lease: "2h" } },

@@ -315,6 +315,10 @@ describe("each wrong value is told with its path", () => {
       },
     ],
     ["half a second to confirm", "activation.confirmWithin", (s) => (s.activation = { confirmWithin: 0.5 })],
+    ["a name for the way out", "activation.wayOut", (s) => (s.activation = { wayOut: "example.net" })],
+    ["true for the way out", "activation.wayOut", (s) => (s.activation = { wayOut: true })],
+    ["a way out on the LAN", "activation.wayOut", (s) => (s.activation = { wayOut: "192.168.1.254" })],
+    ["a way out that is the server", "activation.wayOut", (s) => (s.activation = { wayOut: "203.0.113.10" })],
   ];
   test.each(wrong)("%s", (_, path, change) => {
     const { mistakes } = mistakesOf(change);

@@ -1,0 +1,25 @@
+import { z } from "zod";
+import { isReachable } from "./address.ts";
+import type { Mistake } from "./mistake.ts";
+import { asRecord, type Raw } from "./raw.ts";
+
+const mend =
+  "Write an address on the internet, such as 1.1.1.1, or false where nothing behind the server ever answers.";
+
+/**
+ * An address on the internet, towards which the Pi sends packets that die at the first routers behind the server: their answers
+ * prove the LAN's way out (components/pi/wayOut.ts). False: it is not proved. Default 1.1.1.1.
+ */
+export const wayOut = z
+  .custom<string | false>((value) => value === false || isReachable(value), {
+    params: { reason: "is neither the IPv4 address of a machine elsewhere nor false", mend },
+  })
+  .default("1.1.1.1");
+
+/** A server's own answer proves nothing of what it passes on. */
+export function wayOutContradictions({ activation, server, backups }: Raw): Mistake[] {
+  const { wayOut: value } = asRecord(activation);
+  const servers = [server, ...(Array.isArray(backups) ? backups : [])].map((each) => asRecord(each).address);
+  if (typeof value !== "string" || !servers.includes(value)) return [];
+  return [{ path: "activation.wayOut", value, reason: "is a server of the site itself", mend }];
+}
