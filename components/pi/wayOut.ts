@@ -25,7 +25,7 @@ export function renderWayOut({ pi, server, wayOut: towards }: Plan): WayOut {
 # proves it. ${towards} itself is asked only where none of them tells.
 way_out() {
   for hops in 2 3 4 64; do
-    heard=$(ping -n -c 1 -W 2 -t "$hops" -I ${pi.bond} -I ${pi.address} ${towards} 2>&1 | sed -nE 's/.*[Ff]rom ([0-9.]+)[: ].*/\\1/p' | head -n 1)
+    heard=$(ping -n -c 1 -W 2 -t "$hops" -I ${pi.bond} -I ${pi.address} ${towards} 2>&1 | sed -nE 's/^(From|[0-9]+ bytes from) ([0-9.]+)[: ].*/\\2/p' | head -n 1)
     case $heard in ${nobody}) ;; *) return 0 ;; esac
   done
   return 1

@@ -1,0 +1,48 @@
+import { spawnSync } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { renderWayOut } from "../../components/pi/wayOut.ts";
+import { planSite } from "../../site/plan.ts";
+import { parseSite } from "../../site/schema.ts";
+import { exampleSite } from "../example.ts";
+
+let folder: string;
+
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), "way-out-"));
+});
+afterAll(() => rmSync(folder, { recursive: true }));
+
+/** What the check makes of a ping that prints this, in the words of iputils. */
+function works(...lines: string[]): boolean {
+  const head = "PING 1.1.1.1 (1.1.1.1) from 192.168.1.252 bond0: 56(84) bytes of data.";
+  const tail =
+    "\n--- 1.1.1.1 ping statistics ---\n1 packets transmitted, 0 received, 100% packet loss, time 0ms";
+  writeFileSync(join(folder, "said"), [head, ...lines, tail, ""].join("\n"));
+  writeFileSync(join(folder, "ping"), `#!/bin/sh\ncat ${join(folder, "said")}\n`, { mode: 0o755 });
+  const { functions } = renderWayOut(planSite(parseSite(exampleSite((site) => delete site.backups))));
+  const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
+  return spawnSync("sh", ["-eu", "-c", `${functions}\nway_out`], { env }).status === 0;
+}
+
+test("whoever answers behind the server proves the way out", () => {
+  expect(works("From 203.0.113.1 icmp_seq=1 Time to live exceeded")).toBe(true);
+  expect(works("From 10.0.0.1 icmp_seq=1 Destination Net Unreachable")).toBe(true);
+  expect(works("64 bytes from 1.1.1.1: icmp_seq=1 ttl=57 time=12.3 ms")).toBe(true);
+});
+
+test("silence does not, nor what the Pi or the server itself says", () => {
+  expect(works()).toBe(false);
+  for (const own of ["192.168.1.252", "172.16.16.2", "172.16.16.1", "203.0.113.10"]) {
+    expect(works(`From ${own} icmp_seq=1 Destination Port Unreachable`)).toBe(false);
+  }
+});
+
+test("a site that wants no such check has none", () => {
+  const site = exampleSite((given) => {
+    given.activation = { wayOut: false };
+  });
+  expect(renderWayOut(planSite(parseSite(site)))).toEqual({ functions: "", counted: "", demanded: "" });
+});
