@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isAddress, isLinkLocal, isReachable, parseCidr, specialRange } from "./address.ts";
+import { contains, isAddress, isLinkLocal, isReachable, parseCidr, specialRange } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
 import { parseRate } from "./rate.ts";
 
@@ -72,6 +72,13 @@ export const address = told(isAddress, "is not an IPv4 address", addressMend);
 
 /** The IPv4 address of one machine that others can reach. */
 export const hostAddress = told(isReachable, "is not the IPv4 address of a machine elsewhere", addressMend);
+
+/** The IPv4 address of a resolver: one on the very host that asks it too. */
+export const resolverAddress = told(
+  (value) => isReachable(value) || (isAddress(value) && contains("127.0.0.0/8", value)),
+  "is not the IPv4 address of a resolver",
+  addressMend,
+);
 
 /** A machine's address with the prefix of its LAN. */
 export const addressOnLan = judged((value) => {

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Cidr, contains, isAddress, isReserved } from "./address.ts";
-import { address, hostAddress, list, told } from "./fields.ts";
+import { address, list, resolverAddress, told } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
 
@@ -24,7 +24,7 @@ export const lan = z.strictObject({
   dns: z
     .strictObject({
       /** The resolvers to ask, through the bond. Default 9.9.9.9 and 1.1.1.1. */
-      upstream: list(hostAddress, { most: 8, none: "names no resolver" }).default(["9.9.9.9", "1.1.1.1"]),
+      upstream: list(resolverAddress, { most: 8, none: "names no resolver" }).default(["9.9.9.9", "1.1.1.1"]),
     })
     .optional(),
 });

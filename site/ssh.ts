@@ -20,7 +20,8 @@ const host = judged((value): Verdict => {
       hidden: user?.includes(":"),
     };
   }
-  return isHost(value) && !value.startsWith("[") ? undefined : { reason, mend };
+  if (isHost(value) && !value.startsWith("[")) return undefined;
+  return { reason, mend, hidden: value.includes("@") };
 });
 
 /** A name, an IPv4 address, or an IPv6 one, in brackets too. */
@@ -34,11 +35,15 @@ const login = {
   /** TCP port of its sshd. Default 22. */
   port: whole(1, 65535, "a port").default(22),
   /** Who logs in: root, or somebody whose sudo asks for no password. Default root. */
-  user: told(
-    (value) => /^[a-z_][a-z0-9_.-]*$/i.test(value),
-    "is no name of a user",
-    "Write the name that ssh logs in with, such as root or pi.",
-  ).default("root"),
+  user: judged((value): Verdict => {
+    if (typeof value === "string" && /^[a-z_][a-z0-9_.-]*$/i.test(value)) return undefined;
+    return {
+      reason: "is no name of a user",
+      mend: "Write the name that ssh logs in with, such as root or pi.",
+      // Behind it there may be a password.
+      hidden: typeof value === "string" && value.includes(":"),
+    };
+  }).default("root"),
   /** File with the private key, `~` allowed. Default: the keys of the running ssh-agent. */
   privateKeyFile: told(
     (value) => value !== "" && !/\n|-----BEGIN/.test(value),

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Looks at a host before anything is staged on it, and tells what it found, a `key=value` a line. It changes
-# nothing that lasts: the listener on the server (probe.sh, whose functions stand before this) ends by itself after 20 s, the
+# nothing that lasts: the listener on the server (probe.sh, whose functions stand before this) ends by itself after 60 s, the
 # rules and tables on the Pi by which each line is tried are gone when this ends.
 #
 # In its environment: SITE; ROLE (server or pi); BONDS, the names of ours here; PORTS that will be ours here,
@@ -113,9 +113,11 @@ if [ "$ROLE" = server ]; then
   for network in $NETWORKS; do
     for which in root match; do ip -4 -o route show table main "$which" "$network"; done | sort -u |
       while read -r route rest; do
-        device=" $rest" device=${device#* dev } device=${device%% *}
+        case " $rest" in *" dev "*) device=" $rest" device=${device#* dev } device=${device%% *} ;; *) device=elsewhere ;; esac
+        # A network that the server stands in, or but a way there, which may well be the same one.
+        case $rest in *"proto kernel"*) kind=own ;; *) kind=way ;; esac
         case $route in [0-9]*) ;; *) continue ;; esac
-        case " $BONDS " in *" $device "*) ;; *) tell route "$network $route $device" ;; esac
+        case " $BONDS " in *" $device "*) ;; *) tell route "$network $route $device $kind" ;; esac
       done
   done
   for file in /etc/adsl-bonding/*/routes; do

@@ -37,7 +37,7 @@ export function bondNetworks({ pi, bond }: Plan): string[] {
 /** Networks of the server's own, or of another site on it, that would end in the bond, or the site's in theirs. */
 export function routeProblems(plan: Plan, facts: Facts): string[] {
   const { host } = plan.server;
-  const inside = routesOf(facts).filter(({ network, route }) => bitsOf(route) >= bitsOf(network));
+  const inside = routesOf(facts).filter(isEnd);
   const sites = (facts.get("site_network") ?? []).map((text) => text.split(" ") as [string, string]);
   return [
     ...inside.map(({ network, route, device }) =>
@@ -57,20 +57,28 @@ export function routeProblems(plan: Plan, facts: Facts): string[] {
   ];
 }
 
-/** Routes of the server's that hold more than the site's network: whatever else they lead to goes on. */
+/**
+ * Other ways of the server's into the site's networks: one that holds more leads to the rest of it still, and one by
+ * another tunnel, say, may lead to the same place.
+ */
 export function routeDoubts(plan: Plan, facts: Facts): string[] {
   return routesOf(facts)
-    .filter(({ network, route }) => bitsOf(route) < bitsOf(network))
+    .filter((each) => !isEnd(each))
     .map(
       ({ network, route, device }) =>
-        `${plan.server.host}: of its own network ${route} on ${device} it will no longer reach the part that is ${called(network, plan)}`,
+        `${plan.server.host}: by its own route to ${route} on ${device} it will no longer reach what is in ${called(network, plan)}`,
     );
+}
+
+/** Whether it is a network that the server itself stands in, and no larger than the site's. */
+function isEnd({ network, route, own }: ReturnType<typeof routesOf>[number]): boolean {
+  return own && bitsOf(route) >= bitsOf(network);
 }
 
 function routesOf(facts: Facts) {
   return (facts.get("route") ?? []).map((text) => {
-    const [network = "", route = "", device = ""] = text.split(" ");
-    return { network, route, device };
+    const [network = "", route = "", device = "", kind] = text.split(" ");
+    return { network, route, device, own: kind === "own" };
   });
 }
 

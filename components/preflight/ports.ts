@@ -35,7 +35,7 @@ export function takenPorts(host: string, facts: Facts): string[] {
   const mend =
     host === "pi"
       ? "`lan` needs it: end that program there, and keep it from starting again, or take `lan` out of the config"
-      : "a tunnel needs it: end that program there, or give the tunnels other ports (`vpn.firstPort`, or a line's `port`)";
+      : "a tunnel needs it: end that program there, give the tunnels other ports (`vpn.firstPort`, or a line's `port`), or, where it has one address alone, the tunnels another one (`vpn.bind`, or a backup's `bind`)";
   return [...new Set(taken.map(({ who }) => who))].map((who) => {
     const ports = taken.filter((each) => each.who === who);
     return `its ${portsInWords(ports)} ${ports.length > 1 ? "are" : "is"} taken by ${who}, and ${mend}`;

@@ -18,6 +18,8 @@ holder() {
     esac
     [ -z "$device" ] || [ -z "$4" ] || [ "$device" = "$4" ] || continue
     pid=${users#*pid=} name=${users#*\"}
+    # Several dnsmasq share that port, each for networks of its own (SO_REUSEPORT).
+    [ "$2 ${name%%\"*}" != "67 dnsmasq" ] || continue
     unit=$(cat "/proc/${pid%%,*}/cgroup" 2>/dev/null)
     case $unit in
       *"/adsl-$SITE-"*) continue ;;
@@ -28,7 +30,7 @@ holder() {
   done
 }
 
-# listen FILE PROTOCOL,PORT,ADDRESS...: answers on all of these ports for 20 s, in the background, and tells each. FILE keeps
+# listen FILE PROTOCOL,PORT,ADDRESS...: answers on all of these ports for 60 s, in the background, and tells each. FILE keeps
 # its process' number.
 listen() {
   # A listener of a look just before, by a preview say, may still be there.
@@ -61,7 +63,8 @@ listen() {
     open STDOUT, ">", "/dev/null";
     open STDERR, ">", "/dev/null";
     $SIG{PIPE} = "IGNORE";
-    alarm 20;
+    # The Pi asks when all servers were looked at, one that answers late or never among them.
+    alarm 60;
     my $all = "";
     vec($all, $_, 1) = 1 for keys %sockets;
     for (;;) {

@@ -151,25 +151,28 @@ test("a server's own networks, and other sites' on it, that are the site's too a
   const [spare] = plan.backups;
   expect(lookEnvironment(plan, "server", true).NETWORKS).toBe("192.168.1.0/24 172.16.16.0/30 172.16.16.4/30");
   expect(lookEnvironment(plan, "pi", true).NETWORKS).toBe("");
-  const facts = parseFacts(`route=192.168.1.0/24 192.168.1.0/24 docker0
-route=172.16.16.0/30 172.16.16.1 eth1
-route=172.16.16.4/30 172.16.0.0/12 eth1
+  const facts = parseFacts(`route=192.168.1.0/24 192.168.1.0/24 docker0 own
+route=192.168.1.0/24 192.168.1.20 wg0 way
+route=172.16.16.0/30 172.16.16.0/31 eth1 own
+route=172.16.16.4/30 172.16.0.0/12 eth1 own
 site_network=other 192.168.0.0/16
 site_network=third 192.168.2.0/24
 `);
   expect(routeProblems(plan, facts)).toEqual([
     expect.stringMatching(/^server: its own network 192\.168\.1\.0\/24 on docker0 overlaps the Pi's LAN /),
-    expect.stringMatching(/^server: its own network 172\.16\.16\.1 on eth1 overlaps .*`bond\.network`/),
+    expect.stringMatching(/^server: its own network 172\.16\.16\.0\/31 on eth1 overlaps .*`bond\.network`/),
     expect.stringMatching(
       /^server: the site other on it has 192\.168\.0\.0\/16, which overlaps the Pi's LAN /,
     ),
   ]);
   expect(routeDoubts(plan, facts)).toEqual([
+    // Another tunnel to the same LAN, perhaps.
+    expect.stringMatching(/^server: by its own route to 192\.168\.1\.20 on wg0 .* the Pi's LAN /),
     expect.stringMatching(
-      /^server: of its own network 172\.16\.0\.0\/12 on eth1 .* 172\.16\.16\.4\/30 of another server/,
+      /^server: by its own route to 172\.16\.0\.0\/12 on eth1 .* 172\.16\.16\.4\/30 of another server/,
     ),
   ]);
-  expect(routeDoubts(spare!, facts)[0]).toContain("(`network` of the backup spare)");
+  expect(routeDoubts(spare!, facts)[1]).toContain("(`network` of the backup spare)");
   expect(routeProblems(plan, parseFacts(fit))).toEqual([]);
 });
 

@@ -297,7 +297,11 @@ describe("each wrong value is told with its path", () => {
       (s) => (s.vpn = { sources: ["192.0.2.1", "0.0.0.0/0"] }),
     ],
     ["a source that is the server", "vpn.sources[0]", (s) => (s.vpn = { sources: ["127.0.0.1"] })],
-    ["a resolver on the Pi", "lan.dns.upstream[0]", (s) => (s.lan = { dns: { upstream: ["127.0.0.53"] } })],
+    [
+      "a resolver that is no machine",
+      "lan.dns.upstream[0]",
+      (s) => (s.lan = { dns: { upstream: ["0.0.0.0"] } }),
+    ],
     [
       "DHCP beside a box that is written, on one interface",
       "lines[1].gateway",
@@ -520,6 +524,18 @@ test("a private key in a wrong place is not shown", () => {
   expect(message).not.toContain("hidden");
 });
 
+test("a password in a login is not shown, however it is written", () => {
+  for (const ssh of [
+    { host: "root:p@ss@pi.example.net" },
+    { host: "root:p@ss@pi/" },
+    { user: "root:p@ss" },
+  ]) {
+    const { message } = mistakesOf((site) => Object.assign(site.pi.ssh, ssh));
+    expect(message).toContain("(not shown)");
+    expect(message).not.toContain("p@ss");
+  }
+});
+
 test("what is not as usual, and can be, is taken", () => {
   parseSite(
     exampleSite((s) => {
@@ -529,7 +545,8 @@ test("what is not as usual, and can be, is taken", () => {
       Object.assign(s.lines[0], { interface: "eth1", gateway: "169.254.1.1" });
       Object.assign(s.lines[1], { interface: "eth2", gateway: "192.168.1.1", down: "10 Gbit/s" });
       s.bypass = [{ line: "ovh", to: ["0.0.0.0/1", "128.0.0.0/1"] }];
-      s.lan = { dns: { upstream: ["10.1.2.3"] } };
+      // dnscrypt-proxy, say, on the Pi itself.
+      s.lan = { dns: { upstream: ["10.1.2.3", "127.0.2.1"] } };
     }),
   );
 });
