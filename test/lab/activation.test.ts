@@ -109,6 +109,7 @@ test("a way out that is lost by a change undoes it; one that was lost before hol
     expect(currentOf(await status(host))).toBe(before);
   }
 
+  await slavesSettle(2, 60);
   expect(await must("pi", "/etc/adsl-bonding/dev/check count")).toBe("2\n");
   await change(140);
   await mustUp(stack);
