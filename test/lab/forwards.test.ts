@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
 import { answer, tryCall } from "./call.ts";
-import { must, mustUp, pristineSite, slavesSettle } from "./site.ts";
+import { deployedSite, must, mustUp, slavesSettle } from "./site.ts";
 
 const server = "203.0.113.10";
 const pi = "192.168.1.252";
@@ -11,7 +11,7 @@ const call = async (place: string, protocol: "tcp" | "udp", port: number) =>
   (await tryCall(place, protocol, server, port)).answer;
 
 beforeAll(async () => {
-  const stack = await pristineSite();
+  const stack = await deployedSite();
   await stack.configure((site) => {
     site.forwards = [
       { ports: 8080, to: client, toPorts: 80 },
