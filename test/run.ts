@@ -15,7 +15,7 @@ import { root } from "../toolchain/versions.ts";
 const coreScenarios = ["deploy", "line"];
 
 /** Scenarios in labs of another kind, each of which has to be booted: `all` runs them last. */
-const lastScenarios = ["unequal", "sharing", "debian12", "ownGuest"];
+const lastScenarios = ["sharing", "debian12", "ownGuest"];
 
 /** What one step came to. */
 interface Outcome {
