@@ -108,3 +108,14 @@ test("Ctrl-C while the hosts try: Pulumi ends by itself and leaves no lock, both
   await slavesSettle(2, 60);
   await completes();
 });
+
+test("a second up of the same state is refused, and says by what", async () => {
+  await anotherChange();
+  const first = stack.pulumi(["up", "--yes", "--skip-preview"]);
+  await reaches("armed");
+  const second = await stack.pulumi(["up", "--yes", "--skip-preview"]);
+  expect(second.code).not.toBe(0);
+  expect(second.stdout + second.stderr).toMatch(/locked/);
+  expect((await first).code).toBe(0);
+  await runsIt();
+});
