@@ -6,7 +6,7 @@ import { letThroughOnServer } from "./letThrough.ts";
 import type { Mistake } from "./mistake.ts";
 import { bondNetwork } from "./networks.ts";
 import { ovh } from "./ovh.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw } from "./raw.ts";
 import { ssh } from "./ssh.ts";
 
 /** Names that hosts have already, in resources and messages. */
@@ -41,7 +41,7 @@ export function bondTo(name: string): string {
 
 /** What one backup can't be beside the others and the main server. */
 export function backupContradictions(site: Raw, bond: Raw): Mistake[] {
-  const backups = Array.isArray(site.backups) ? site.backups.map(asRecord) : [];
+  const backups = asRecords(site.backups);
   const own = { address: asRecord(site.server).address, what: "server" };
   const servers = [own, ...backups.map((each, n) => ({ ...each, what: `backups[${n}]` }))] as Raw[];
   return backups.flatMap((each, index) => [

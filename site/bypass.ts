@@ -3,7 +3,7 @@ import { type Cidr, contains, isAddress, parseCidr } from "./address.ts";
 import { addressOrNetwork, choice, isLabel, label, list, told } from "./fields.ts";
 import { backwards, type PortRange, parsePorts } from "./forwards.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecords, type Raw } from "./raw.ts";
 
 /** Names of code points (RFC 2474, RFC 2597, RFC 3246, RFC 5865). */
 const codePoints = new Map<string, number>(
@@ -177,7 +177,7 @@ function holds(network: string, each: string): boolean {
 
 /** Choices that choose nothing, or what never leaves; lines that the site doesn't have. */
 export function directContradictions(site: Raw, lines: Raw[], lan: Cidr | undefined): Mistake[] {
-  const bypass = Array.isArray(site.bypass) ? site.bypass.map(asRecord) : [];
+  const bypass = asRecords(site.bypass);
   return [
     ...bypass.flatMap((each, index) => {
       const path = `bypass[${index}]`;

@@ -9,7 +9,7 @@ import { dhcpContradictions } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
 import { lanOf, networkContradictions } from "./networks.ts";
 import { halfLogin } from "./ovh.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw } from "./raw.ts";
 import { shapingContradictions } from "./shaping.ts";
 import { tunnelContradictions } from "./tunnels.ts";
 import { wayOutContradictions } from "./wayOut.ts";
@@ -24,8 +24,8 @@ export function findContradictions(raw: unknown): Mistake[] {
   const pi = asRecord(site.pi);
   const server = asRecord(site.server);
   const bond = asRecord(site.bond);
-  const lines = Array.isArray(site.lines) ? site.lines.map(asRecord) : [];
-  const backups = Array.isArray(site.backups) ? site.backups.map(asRecord) : [];
+  const lines = asRecords(site.lines);
+  const backups = asRecords(site.backups);
   const lan = lanOf(pi);
   return [
     ...piOnLan(lan, pi.address),

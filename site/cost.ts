@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { list, told, whole } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecords, type Raw } from "./raw.ts";
 
 /** An amount of money in the site's one currency. */
 export const price = z.custom<number>(
@@ -83,7 +83,7 @@ export function monthlyCost({
 
 /** Parts of the cost are told by their names, so that no two may be the same. */
 export function costsTwice(raw: Raw): Mistake[] {
-  const once = Array.isArray(raw.once) ? raw.once.map(asRecord) : [];
+  const once = asRecords(raw.once);
   const names = once.map(({ what, months }) =>
     typeof what === "string" && typeof months === "number" ? onceName(what, months) : undefined,
   );

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { type Cidr, contains, isAddress, isReserved } from "./address.ts";
 import { address, choice, list } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw } from "./raw.ts";
 import { loginPorts } from "./ssh.ts";
 import { portsOf } from "./tunnels.ts";
 
@@ -112,7 +112,7 @@ function ownPorts(site: Raw): Taken[] {
     return { protocol: "tcp", first: port, last: port, owner: `${whose} SSH port ${port}` };
   });
   const first = asRecord(vpn).firstPort ?? 1194;
-  const own = Array.isArray(lines) ? lines.map(asRecord) : [];
+  const own = asRecords(lines);
   const tunnels = typeof first === "number" ? portsOf(own, first) : [];
   return [
     ...logins,

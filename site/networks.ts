@@ -11,7 +11,7 @@ import {
 } from "./address.ts";
 import { addressOnLan, judged, type Verdict } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw } from "./raw.ts";
 
 const mend = "Choose a private network that is free at both ends, such as 172.16.16.0/30.";
 
@@ -100,7 +100,7 @@ function bondNetworks({ bond, backups }: Raw): Own[] {
   const { network: value } = asRecord(bond);
   if (value !== undefined && judgeBondNetwork(value)) return [];
   const main = parseCidr(value ?? defaultNetwork)!;
-  const others = (Array.isArray(backups) ? backups.map(asRecord) : []).flatMap((each, index): Own[] => {
+  const others = asRecords(backups).flatMap((each, index): Own[] => {
     if (each.network !== undefined && judgeBondNetwork(each.network)) return [];
     const network = parseCidr(networkOf(each, index, main));
     const path = `backups[${index}].network`;
@@ -113,7 +113,7 @@ type Placed = Pick<Mistake, "path" | "value">;
 
 /** The servers' addresses. */
 function strangers({ server, vpn, backups }: Raw): Placed[] {
-  const others = Array.isArray(backups) ? backups.map(asRecord) : [];
+  const others = asRecords(backups);
   return [
     { path: "server.address", value: asRecord(server).address },
     { path: "vpn.bind", value: asRecord(vpn).bind },

@@ -5,3 +5,8 @@ export type Raw = Record<string, unknown>;
 export function asRecord(value: unknown): Raw {
   return typeof value === "object" && value !== null ? (value as Raw) : {};
 }
+
+/** A list's entries as parts of the config; none where it is no list. */
+export function asRecords(value: unknown): Raw[] {
+  return Array.isArray(value) ? value.map(asRecord) : [];
+}

@@ -10,7 +10,7 @@ import {
   tunnelOverhead,
 } from "./mtu.ts";
 import { parseRate } from "./rate.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw } from "./raw.ts";
 import { probesPerSecond } from "./watch.ts";
 
 /** What the shaper has to know of a line. */
@@ -146,7 +146,7 @@ function latencies(lines: Raw[]): Mistake[] {
 /** A tunnel that its ARP probes fill by more than half is no use, nor one to which the watch leaves next to nothing. */
 function tooSlow({ backups, watch }: Raw, lines: Raw[], { arpInterval: given }: Raw): Mistake[] {
   const arpInterval = typeof given === "number" && given > 0 ? given : 100;
-  const bonds = 1 + (Array.isArray(backups) ? backups.length : 0);
+  const bonds = 1 + asRecords(backups).length;
   const watched = lines.length > 1 && asRecord(watch).enabled !== false;
   return lines.flatMap((line, index) =>
     (["down", "up"] as const).flatMap((direction) => {
@@ -157,21 +157,20 @@ function tooSlow({ backups, watch }: Raw, lines: Raw[], { arpInterval: given }: 
       const known = { down: rate, up: rate, encapsulation, tunnels };
       const left = tunnelRate(known, direction, { arpInterval, probesPerSecond: 0, bonds });
       const each = (rate * 1000) / tunnels;
-      if (left >= each / 2) {
-        if (!watched) return [];
-        const headers = {
-          protocol: line.protocol === "tcp" ? "tcp" : "udp",
-          fragment: line.fragment === true,
-        } as const;
-        const watchers = { arpInterval, probesPerSecond, bonds };
-        if (tunnelRate({ ...known, ...headers }, direction, watchers) >= each / 10) return [];
-        const reason = "the ARP probes and the watch's pings leave next to nothing of it";
-        const mend = "Write the line's true rate, or set watch.enabled to false.";
-        return [{ path: `lines[${index}].${direction}`, value: line[direction], reason, mend }];
+      const at = { path: `lines[${index}].${direction}`, value: line[direction] };
+      const carries = left >= each / 2;
+      if (!carries) {
+        const reason = `the ARP probes of ${tunnels === 1 ? "its tunnel" : `its ${tunnels} tunnels`} alone take ${((each - left) / 1000).toFixed(1)} kbit/s of each tunnel's share`;
+        const mend = "Write the line's true rate, give it fewer tunnels, or raise bond.arpInterval.";
+        return [{ ...at, reason, mend }];
       }
-      const reason = `the ARP probes of ${tunnels === 1 ? "its tunnel" : `its ${tunnels} tunnels`} alone take ${((each - left) / 1000).toFixed(1)} kbit/s of each tunnel's share`;
-      const mend = "Write the line's true rate, give it fewer tunnels, or raise bond.arpInterval.";
-      return [{ path: `lines[${index}].${direction}`, value: line[direction], reason, mend }];
+      const protocol = line.protocol === "tcp" ? "tcp" : "udp";
+      const headers = { protocol, fragment: line.fragment === true } as const;
+      const watchers = { arpInterval, probesPerSecond, bonds };
+      if (!watched || tunnelRate({ ...known, ...headers }, direction, watchers) >= each / 10) return [];
+      const reason = "the ARP probes and the watch's pings leave next to nothing of it";
+      const mend = "Write the line's true rate, or set watch.enabled to false.";
+      return [{ ...at, reason, mend }];
     }),
   );
 }

@@ -1,5 +1,5 @@
 import { parseRate } from "./rate.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw } from "./raw.ts";
 
 /**
  * What works, but hardly as it was meant.
@@ -7,7 +7,7 @@ import { asRecord, type Raw } from "./raw.ts";
  */
 export function warningsOf(raw: unknown): string[] {
   const site = asRecord(raw);
-  const lines = Array.isArray(site.lines) ? site.lines.map(asRecord) : [];
+  const lines = asRecords(site.lines);
   const bond = asRecord(site.bond);
   return [...oneLineForAll(bond), ...swappedRates(lines), ...idleFields(site, lines, bond)];
 }

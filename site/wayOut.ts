@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { isReachable } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw } from "./raw.ts";
 
 const mend =
   "Write an address on the internet, such as 1.1.1.1, or false where nothing behind the server ever answers.";
@@ -19,7 +19,7 @@ export const wayOut = z
 /** A server's own answer proves nothing of what it passes on. */
 export function wayOutContradictions({ activation, server, backups }: Raw): Mistake[] {
   const { wayOut: value } = asRecord(activation);
-  const servers = [server, ...(Array.isArray(backups) ? backups : [])].map((each) => asRecord(each).address);
+  const servers = [asRecord(server), ...asRecords(backups)].map(({ address }) => address);
   if (typeof value !== "string" || !servers.includes(value)) return [];
   return [{ path: "activation.wayOut", value, reason: "is a server of the site itself", mend }];
 }

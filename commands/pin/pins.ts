@@ -1,6 +1,6 @@
 import { isMap, isScalar, parseDocument, type YAMLMap } from "yaml";
 import type { Login } from "../../host/inspect.ts";
-import { asRecord } from "../../site/raw.ts";
+import { asRecord, asRecords } from "../../site/raw.ts";
 
 /** A host whose key the config has to pin. */
 export interface Pin {
@@ -24,7 +24,7 @@ export function pinsOf(site: unknown): Pin[] {
   const hosts = [
     { name: "server", place: ["server"], given: asRecord(server) },
     { name: "pi", place: ["pi"], given: asRecord(pi) },
-    ...(Array.isArray(backups) ? backups.map(asRecord) : []).map((given, index) => {
+    ...asRecords(backups).map((given, index) => {
       return { name: String(given.name ?? `backups[${index}]`), place: ["backups", String(index)], given };
     }),
   ];
