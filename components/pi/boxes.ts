@@ -12,6 +12,12 @@ export function directCounter(line: string): string {
   return `direct_${line}`;
 }
 
+/** The lines' interfaces that are not the LAN's, each once. */
+export function ownInterfaces({ lines, pi }: Pick<Plan, "lines" | "pi">): string[] {
+  const devices = lines.map((line) => line.interface).filter((device) => device !== pi.interface);
+  return [...new Set(devices)];
+}
+
 /**
  * The Pi's dealings with the boxes past the tunnels. A connection that enters by a box is answered through it, whatever
  * route main has to the caller: a box is known by its hardware address. And whatever leaves by a box has an address of the
@@ -24,7 +30,7 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
   const ours = [pi.lan, bond.network, ...pi.otherNetworks].join(", ");
   const marks = `{ ${lines.map(({ mark }) => mark).join(", ")} }`;
   const elsewhere = `ip daddr != ${others}`;
-  const ownDoors = new Set(lines.map((line) => line.interface).filter((device) => device !== pi.interface));
+  const ownDoors = new Set(ownInterfaces(plan));
   // On an interface of its own whatever leaves, be it for a box or for what else stands there.
   const leaving = new Set(
     lines.map((line) => (ownDoors.has(line.interface) ? out(line.interface) : towards(line, plan))),

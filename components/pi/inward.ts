@@ -1,6 +1,7 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
 import type { FirewallRules } from "../firewall.ts";
 import { forwardedCalls } from "../forwards.ts";
+import { ownInterfaces } from "./boxes.ts";
 import { interfaces } from "./connections.ts";
 
 /**
@@ -9,16 +10,14 @@ import { interfaces } from "./connections.ts";
  * boxes and machines can't be told apart.
  */
 export function inwardChain(plan: Plan): FirewallRules["chains"][number] {
-  const { pi, lines } = plan;
   const bonds = everyServer(plan).map((each) => each.pi.bond);
-  const own = lines.map((line) => line.interface).filter((device) => device !== pi.interface);
-  const doors = [...new Set([...bonds, ...own])];
+  const doors = [...bonds, ...ownInterfaces(plan)];
   return {
     name: "inward",
     hook: "filter hook forward priority filter; policy accept",
     rules: [
       ...forwardedCalls(plan).map((call) => `iifname ${interfaces(bonds)} ${call} accept`),
-      `iifname ${interfaces(doors)} ip daddr ${pi.lan} ct state new ct status & dnat == 0 counter drop`,
+      `iifname ${interfaces(doors)} ip daddr ${plan.pi.lan} ct state new ct status & dnat == 0 counter drop`,
     ],
   };
 }
