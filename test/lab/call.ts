@@ -27,9 +27,14 @@ const caller = `
 const perl = (script: string, ...words: (string | number)[]) =>
   `perl -MIO::Socket::INET -e '${script}' ${words.join(" ")}`;
 
+/** The command that answers from now on, on each `PROTOCOL:PORT`. */
+export function answering(...words: string[]): string {
+  return `setsid ${perl(answerer, ...words)} >/dev/null 2>&1 </dev/null &`;
+}
+
 /** Has a place answer from now on, on each `PROTOCOL:PORT`. */
 export async function answer(place: string, ...words: string[]): Promise<void> {
-  await must(place, `setsid ${perl(answerer, ...words)} >/dev/null 2>&1 </dev/null &`);
+  await must(place, answering(...words));
 }
 
 /** Calls a port; what it is answered with, nothing where it isn't. */

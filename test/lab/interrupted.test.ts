@@ -36,6 +36,20 @@ async function endedUp(file: string, signal?: "SIGINT"): Promise<string> {
   return stdout + stderr;
 }
 
+/** The id of the generation that a host runs. */
+function generation(host: string): Promise<string> {
+  return must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current");
+}
+
+/** Both hosts go back by themselves to the generation before. */
+async function bothGoBack(before: string): Promise<void> {
+  for (const host of ["pi", "server"]) {
+    await eventually(host, "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 90);
+    expect(await generation(host)).toBe(before);
+  }
+  await slavesSettle(2, 60);
+}
+
 /** What a person does after a Pulumi that was killed: it may have left the state's lock behind. */
 async function nextUp(): Promise<void> {
   await stack.pulumi(["cancel", "--yes"]);
@@ -73,22 +87,18 @@ test("a Pulumi killed while the hosts are armed: nothing has changed, and the ne
 });
 
 test("a Pulumi killed while the hosts try: both go back by themselves, and the next up completes", async () => {
-  const before = await must("pi", "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current");
+  const before = await generation("pi");
   await endedUp("trying");
-  for (const host of ["pi", "server"]) {
-    await eventually(host, "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 90);
-    expect(await must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current")).toBe(before);
-  }
-  await slavesSettle(2, 60);
+  await bothGoBack(before);
   await nextUp();
 });
 
 test("the Pi's power cut while it tries: it boots on the generation before, and the next up completes", async () => {
-  const before = await must("pi", "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current");
+  const before = await generation("pi");
   await endedUp("switched");
   await kill("pi");
   await start("pi");
-  expect(await must("pi", "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current")).toBe(before);
+  expect(await generation("pi")).toBe(before);
   expect(await must("pi", "adsl-bonding-dev status")).toMatch(
     /last undone: .*restarted before it was confirmed/,
   );
@@ -98,14 +108,10 @@ test("the Pi's power cut while it tries: it boots on the generation before, and 
 });
 
 test("Ctrl-C while the hosts try: Pulumi ends by itself and leaves no lock, both go back, and the next up completes", async () => {
-  const before = await must("pi", "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current");
+  const before = await generation("pi");
   const printed = await endedUp("trying", "SIGINT");
   expect(printed).toMatch(/cancel/i);
-  for (const host of ["pi", "server"]) {
-    await eventually(host, "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 90);
-    expect(await must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current")).toBe(before);
-  }
-  await slavesSettle(2, 60);
+  await bothGoBack(before);
   await completes();
 });
 

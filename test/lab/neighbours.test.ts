@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import type { Stack } from "../../lab/stack.ts";
-import { answer, tryCall } from "./call.ts";
+import { answer, answering, tryCall } from "./call.ts";
 import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
 
 // Hosts that others have set up already: Docker's rules and netplan on the server, a ruleset by hand on the Pi.
@@ -93,12 +93,7 @@ beforeAll(async () => {
   await must("pi", "cat >/etc/nftables.conf", 60, byHand);
   await must("pi", "systemctl enable --now nftables && systemctl restart nftables");
   await answer("far", "tcp:25");
-  await must(
-    "server",
-    `setsid ip netns exec container perl -MIO::Socket::INET -e '
-      my $socket = IO::Socket::INET->new(Proto => "tcp", LocalPort => 80, Listen => 5, ReuseAddr => 1) or exit 1;
-      while (my $caller = $socket->accept) { print $caller "80 " . $caller->peerhost; close $caller }' >/dev/null 2>&1 </dev/null &`,
-  );
+  await must("server", `ip netns exec container ${answering("tcp:80")}`);
   before = await theirs();
 });
 
