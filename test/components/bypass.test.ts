@@ -6,15 +6,10 @@ import { renderGateways } from "../../components/pi/gateways.ts";
 import { piRoutes } from "../../components/pi/routes.ts";
 import { renderRoutesScript } from "../../components/routes.ts";
 import { shaperService } from "../../components/shaper/shaper.ts";
-import { planSite } from "../../site/plan.ts";
-import { parseSite } from "../../site/schema.ts";
-import { exampleSite } from "../example.ts";
-
-// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
-const planOf = (change: (site: any) => void) => planSite(parseSite(exampleSite(change)));
+import { examplePlan } from "../example.ts";
 
 /** One line on the LAN, one with two tunnels on an interface of its own. */
-const chosen = planOf((s) => {
+const chosen = examplePlan((s) => {
   Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth1", tunnels: 2, encapsulation: "ethernet" });
   s.bypass = [
     { line: "orange", protocol: "udp", ports: ["27015-27030", 3074, "27020-27040"], hosts: ["192.168.1.20"] },
@@ -41,7 +36,7 @@ test("chosen traffic past the bond: rules, routes, what follows the lines, what 
 
 test("what leaves directly by two boxes on one interface of their own is counted for each, and masqueraded once", () => {
   const { chains } = piFirewall(
-    planOf((s) => {
+    examplePlan((s) => {
       Object.assign(s.lines[0], { gateway: "10.0.2.1", interface: "eth1" });
       Object.assign(s.lines[1], { gateway: "10.0.2.2", interface: "eth1" });
       s.lines.push({ ...s.lines[1], name: "alone", gateway: "dhcp", interface: "eth2" });
@@ -63,9 +58,9 @@ test("what leaves directly by two boxes on one interface of their own is counted
 });
 
 test("without a fallback the last rule leads nowhere; by default main is asked after the bond", () => {
-  const rulesOf = (fallback: unknown) => piRoutes(planOf((s) => Object.assign(s, { fallback }))).rules;
+  const rulesOf = (fallback: unknown) => piRoutes(examplePlan((s) => Object.assign(s, { fallback }))).rules;
   expect(rulesOf(false)).toContainEqual({ pref: 1900, table: 21010 });
-  expect(piRoutes(planOf((s) => (s.fallback = false))).routes).toContain(
+  expect(piRoutes(examplePlan((s) => (s.fallback = false))).routes).toContain(
     "unreachable default metric 4096 table 21010",
   );
   expect(rulesOf("orange")).toContainEqual({ pref: 1900, table: 21012 });

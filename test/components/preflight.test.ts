@@ -15,9 +15,7 @@ import {
 } from "../../components/preflight/networks.ts";
 import { suspect } from "../../components/preflight/ports.ts";
 import { fingerprint, parseFacts } from "../../host/inspect.ts";
-import { planSite } from "../../site/plan.ts";
-import { parseSite } from "../../site/schema.ts";
-import { exampleSite } from "../example.ts";
+import { examplePlan } from "../example.ts";
 
 const fit = "os=debian 13\nkernel=6.12.107+deb13-amd64\nopenvpn=2.6.14-1\nfree_mb=2000\nend=yes\n";
 
@@ -39,9 +37,7 @@ test("all that is wrong is told at once", () => {
   expect(problems.join("\n")).toMatch(/server: its kernel 5\.10.*older than 6\.0/);
 });
 
-const exampleOf = (change?: Parameters<typeof exampleSite>[0]) => planSite(parseSite(exampleSite(change)));
-
-const threeTunnels = exampleOf((site) => {
+const threeTunnels = examplePlan((site) => {
   Object.assign(site.lines[0], { tunnels: 2 });
   Object.assign(site.lines[1], { protocol: "tcp", port: 443 });
   site.vpn = { bind: "203.0.113.10" };
@@ -59,7 +55,7 @@ test("each end is told the ports that will be its own, and the Pi what to try ea
   expect(ports(threeTunnels, "pi", true)).toBe(
     "udp,53,192.168.1.252,eth0 tcp,53,192.168.1.252,eth0 udp,67,,eth0",
   );
-  expect(ports(exampleOf(), "pi", true)).toBe("");
+  expect(ports(examplePlan(), "pi", true)).toBe("");
   // A port that another program has there is nothing to ask.
   const tries = triesOf(spare!, parseFacts("listening=udp 1194\nlistening=tcp 443\n"));
   expect(tries).toEqual(["ovh,udp,203.0.114.20,1194", "orange,tcp,203.0.114.20,443"]);
@@ -113,12 +109,12 @@ test("who has a port that is to be ours is named, with what to do", () => {
 test("a server behind NAT is told before forwards, or a bind, ask for an address that it has not", () => {
   const behind = parseFacts("address=127.0.0.1\naddress=10.0.0.5\nsource=10.0.0.5\n");
   const open = parseFacts("address=127.0.0.1\naddress=203.0.113.10\nsource=203.0.113.10\n");
-  const plain = exampleOf();
-  const forwarding = exampleOf((site) => {
+  const plain = examplePlan();
+  const forwarding = examplePlan((site) => {
     site.forwards = [{ ports: 2222, toPorts: 22 }];
     site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
   });
-  const bound = exampleOf((site) => (site.vpn = { bind: "10.0.0.5" }));
+  const bound = examplePlan((site) => (site.vpn = { bind: "10.0.0.5" }));
   const told = (plan: typeof plain, facts: typeof open) => [
     addressProblems(plan, facts),
     addressDoubts(plan, facts),
@@ -145,7 +141,7 @@ test("a server behind NAT is told before forwards, or a bind, ask for an address
 });
 
 test("a server's own networks, and other sites' on it, that are the site's too are told", () => {
-  const plan = exampleOf((site) => {
+  const plan = examplePlan((site) => {
     site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
   });
   const [spare] = plan.backups;
@@ -185,7 +181,7 @@ async function inspected(facts: Record<string, string>) {
   const pulumi = await import("@pulumi/pulumi");
   const warn = vi.spyOn(pulumi.log, "warn").mockResolvedValue();
   const { inspectHosts } = await import("../../components/preflight/preflight.ts");
-  const found = await inspectHosts(exampleOf());
+  const found = await inspectHosts(examplePlan());
   const warnings = warn.mock.calls.map(([text]) => text);
   warn.mockRestore();
   vi.doUnmock("../../host/inspect.ts");

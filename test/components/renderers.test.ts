@@ -11,12 +11,7 @@ import { lookEnvironment } from "../../components/preflight/look.ts";
 import { serverFirewall } from "../../components/remoteServer/firewall.ts";
 import { sourcesService } from "../../components/remoteServer/sources.ts";
 import { renderRoutesScript } from "../../components/routes.ts";
-import { planSite } from "../../site/plan.ts";
-import { parseSite } from "../../site/schema.ts";
-import { exampleSite } from "../example.ts";
-
-// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
-const planOf = (change: (site: any) => void) => planSite(parseSite(exampleSite(change)));
+import { examplePlan } from "../example.ts";
 
 test.each([
   [{ mode: "balance-rr", arpMissed: 3 }],
@@ -24,11 +19,11 @@ test.each([
   [{ mode: "balance-xor", hashPolicy: "layer2+3" }],
   [{ mode: "active-backup" }],
 ])("the bond of %j", (bond) => {
-  expect(bondMode(planOf((s) => (s.bond = bond)).bond, "172.16.16.1")).toMatchSnapshot();
+  expect(bondMode(examplePlan((s) => (s.bond = bond)).bond, "172.16.16.1")).toMatchSnapshot();
 });
 
 test("a tunnel with all that can be set by hand, at both ends", () => {
-  const plan = planOf((s) => {
+  const plan = examplePlan((s) => {
     s.bond = { mtu: 1500 };
     s.vpn = {
       bind: "203.0.113.11",
@@ -48,14 +43,14 @@ test("a tunnel with all that can be set by hand, at both ends", () => {
 });
 
 test("a line on an interface of its own keeps the LAN where it is", () => {
-  const plan = planOf((s) => Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth0.35" }));
+  const plan = examplePlan((s) => Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth0.35" }));
   expect(renderGateways(plan, namesOf(plan))).toMatchSnapshot();
   expect(renderRoutesScript(namesOf(plan), piRoutes(plan))).toMatchSnapshot();
   expect(lookEnvironment(plan, "pi", true).LINES).toBe("ovh,192.168.1.240,eth0 orange,dhcp,eth0.35");
 });
 
 test("forwards of ports and ranges, to the Pi and to a LAN host, at both ends", () => {
-  const plan = planOf((s) => {
+  const plan = examplePlan((s) => {
     s.forwards = [
       { ports: 8080, to: "192.168.1.10", toPorts: 80 },
       { protocol: "both", ports: "27000-27002", to: "192.168.1.10" },
@@ -70,8 +65,8 @@ test("forwards of ports and ranges, to the Pi and to a LAN host, at both ends", 
 });
 
 test("nobody begins a connection into the LAN from a bond or a line's own interface, but by a forward", () => {
-  const inward = (change: Parameters<typeof planOf>[0]) =>
-    piFirewall(planOf(change)).chains.find(({ name }) => name === "inward")!.rules;
+  const inward = (change: Parameters<typeof examplePlan>[0]) =>
+    piFirewall(examplePlan(change)).chains.find(({ name }) => name === "inward")!.rules;
   const refused = "ip daddr 192.168.1.0/24 ct state new ct status & dnat == 0 counter drop";
   expect(inward(() => {})).toEqual([`iifname "bond0" ${refused}`]);
   const rules = inward((s) => {
@@ -99,7 +94,7 @@ test("the order of ciphers is advised by the Pi's processor", () => {
 });
 
 test("tunnels are taken from the given sources alone, on the ports of either protocol", () => {
-  const plan = planOf((s) => {
+  const plan = examplePlan((s) => {
     s.vpn = { sources: ["192.0.2.11", "192.0.2.0/28"] };
     Object.assign(s.lines[1], { protocol: "tcp", port: 443 });
   });
@@ -114,24 +109,24 @@ test("tunnels are taken from the given sources alone, on the ports of either pro
       "tcp dport { 443 } counter drop",
     ]
   `);
-  expect(serverFirewall(planOf(() => {})).chains.map(({ name }) => name)).not.toContain("sources");
+  expect(serverFirewall(examplePlan(() => {})).chains.map(({ name }) => name)).not.toContain("sources");
 });
 
 test("tunnels are taken from names too, which a timer looks up", () => {
-  const plan = planOf((s) => (s.vpn = { sources: ["192.0.2.11", "home.example.net"] }));
+  const plan = examplePlan((s) => (s.vpn = { sources: ["192.0.2.11", "home.example.net"] }));
   const names = namesOf(plan);
   expect(renderFirewall(names, serverFirewall(plan))).toMatchSnapshot();
   expect(sourcesService(plan, names)).toMatchSnapshot();
   expect(
     sourcesService(
-      planOf((s) => (s.vpn = { sources: ["192.0.2.11"] })),
+      examplePlan((s) => (s.vpn = { sources: ["192.0.2.11"] })),
       names,
     ),
   ).toEqual([]);
 });
 
 test("what the site needs is let through in the chains of others that are named", () => {
-  const plan = planOf((s) => {
+  const plan = examplePlan((s) => {
     s.server.letThrough = { forward: ["ip filter FORWARD"], input: ["ip filter INPUT"] };
   });
   const exceptions = exceptionsOf(plan.server, plan.lines);
@@ -140,7 +135,7 @@ test("what the site needs is let through in the chains of others that are named"
 });
 
 test("several servers: what keeps connections to their bonds, on the Pi and on a backup", () => {
-  const plan = planOf((s) => {
+  const plan = examplePlan((s) => {
     s.backups = [
       { name: "spare", address: "203.0.114.20", ssh: s.server.ssh, bind: "10.0.0.2" },
       { name: "third", address: "203.0.114.21", ssh: s.server.ssh },

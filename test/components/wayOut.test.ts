@@ -4,9 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { renderWayOut } from "../../components/pi/wayOut.ts";
-import { planSite } from "../../site/plan.ts";
-import { parseSite } from "../../site/schema.ts";
-import { exampleSite } from "../example.ts";
+import { examplePlan } from "../example.ts";
 
 let folder: string;
 
@@ -22,7 +20,7 @@ function works(...lines: string[]): boolean {
     "\n--- 1.1.1.1 ping statistics ---\n1 packets transmitted, 0 received, 100% packet loss, time 0ms";
   writeFileSync(join(folder, "said"), [head, ...lines, tail, ""].join("\n"));
   writeFileSync(join(folder, "ping"), `#!/bin/sh\ncat ${join(folder, "said")}\n`, { mode: 0o755 });
-  const { functions } = renderWayOut(planSite(parseSite(exampleSite((site) => delete site.backups))));
+  const { functions } = renderWayOut(examplePlan((site) => delete site.backups));
   const env = { ...process.env, PATH: `${folder}:${process.env.PATH}` };
   return spawnSync("sh", ["-eu", "-c", `${functions}\nway_out`], { env }).status === 0;
 }
@@ -41,8 +39,8 @@ test("silence does not, nor what the Pi or the server itself says", () => {
 });
 
 test("a site that wants no such check has none", () => {
-  const site = exampleSite((given) => {
-    given.activation = { wayOut: false };
+  const plan = examplePlan((site) => {
+    site.activation = { wayOut: false };
   });
-  expect(renderWayOut(planSite(parseSite(site)))).toEqual({ functions: "", counted: "", demanded: "" });
+  expect(renderWayOut(plan)).toEqual({ functions: "", counted: "", demanded: "" });
 });

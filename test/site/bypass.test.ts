@@ -2,12 +2,8 @@ import fc from "fast-check";
 import { expect, test } from "vitest";
 import { contains } from "../../site/address.ts";
 import { ConfigError } from "../../site/mistake.ts";
-import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
-import { exampleSite } from "../example.ts";
-
-// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
-const planOf = (change: (site: any) => void) => planSite(parseSite(exampleSite(change)));
+import { examplePlan, exampleSite } from "../example.ts";
 
 /** The paths of the mistakes of a changed example. */
 // biome-ignore lint/suspicious/noExplicitAny: see exampleSite
@@ -51,7 +47,7 @@ test.each([["sfr"], [1], [null], ["yes"]])("a fallback of %j is told", (fallback
 });
 
 test("what is left out means all; the Pi's own address means the Pi", () => {
-  const { direct } = planOf((s) => {
+  const { direct } = examplePlan((s) => {
     s.bypass = [
       { line: "orange", ports: 53 },
       { line: "orange", to: ["198.51.100.0/24"], hosts: ["192.168.1.252", "192.168.1.10/32"] },
@@ -91,7 +87,7 @@ test("whatever stands in a bypass, it is taken or told, and what is taken nftabl
     fc.oneof(fc.constantFrom(true, false, "ovh"), fc.anything()),
     (bypass, fallback) => {
       try {
-        const plan = planOf((s) => Object.assign(s, { bypass, fallback }));
+        const plan = examplePlan((s) => Object.assign(s, { bypass, fallback }));
         const { ways, bypass: chosen } = plan.direct;
         const tables = [...ways, ...plan.lines].map(({ table }) => table);
         expect(new Set([...tables, plan.bondTable]).size).toBe(tables.length + 1);
