@@ -26,6 +26,8 @@ export interface PlannedLine extends Line {
   mtu: number;
   /** Firewall mark of its tunnels' own packets on the Pi: it alone chooses the routing table. */
   mark: number;
+  /** Mark of TCP connections that began by its box while the bond was dead. */
+  stayMark: number;
   /** Routing table on the Pi that holds the box as its only way out. */
   table: number;
   /** Name of its key pair at both ends. */
@@ -109,6 +111,7 @@ export interface Plan {
 
 /** The lines' marks and tables: far from what people and distributions number by hand, as those of the bonds (servers.ts). */
 const firstMark = 0xad01;
+const firstStayMark = 0xad31;
 const firstTable = 21001;
 
 export function planSite(site: Site): Plan {
@@ -215,6 +218,7 @@ function planLines(site: Site, server: Server): PlannedLine[] {
     interface: line.interface ?? site.pi.interface,
     mtu: line.mtu ?? encapsulations[line.encapsulation].mtu,
     mark: firstMark + index,
+    stayMark: firstStayMark + index,
     table: firstTable + index,
     key: keyName(line, site.vpn.keys),
     tunnelPlans: Array.from({ length: line.tunnels }, (_, nth) => {

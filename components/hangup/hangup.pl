@@ -1,18 +1,19 @@
 #!/usr/bin/perl
-# hangup TABLE SET NETWORK,... BOND,MARK...: ends the TCP connections of a bond that is dead, so that whoever has one learns
-# of it at once. NETWORKs (a.b.c.d/n) are the site's own.
+# hangup TABLE SET NETWORK,... ALONE BOND,MARK...: ends the TCP connections of a bond that is dead, so that whoever has one
+# learns of it at once. NETWORKs (a.b.c.d/n) are the site's own.
 #
-# A bond is dead when it has had no live slave for a second while another one has: a moment without any line is
-# nobody's end. Its mark then stands in the nftables SET of TABLE, by which the rules answer what a site's machine
-# still sends over such a connection with a reset. One that only listens, as a download does, sends nothing: so
-# each is asked once for its state, by a SYN in the far end's name, which a TCP answers with an acknowledgement whatever its
-# number (RFC 5961, 4); the reset of that is true to the byte. It stands on what every Debian has: perl-base and nft.
+# A bond is dead when it has had no live slave for a second while another one has, or for ALONE seconds (0: never): a
+# moment without any line is nobody's end. Its mark then stands in the nftables SET of TABLE, by which the rules answer
+# what a site's machine still sends over such a connection with a reset. One that only listens, as a download does, sends
+# nothing: so each is asked once for its state, by a SYN in the far end's name, which a TCP answers with an
+# acknowledgement whatever its number (RFC 5961, 4); the reset of that is true to the byte. It stands on what every Debian
+# has: perl-base and nft.
 use strict;
 use warnings;
 use POSIX ();
 use Socket qw(AF_INET SOCK_RAW inet_aton pack_sockaddr_in);
 
-# Seconds without a live slave after which a bond is dead, and between two looks.
+# Seconds without a live slave after which a bond is dead where another one lives, and between two looks.
 my ($patience, $pause) = (1, 0.2);
 
 # Seconds since some moment long ago, of a clock that nobody sets.
@@ -72,8 +73,17 @@ sub hang_up {
   print "$bond is dead: ", scalar @connections, " connections over it are at their end\n";
 }
 
+# Whether a bond is dead. Its time counts anew where another one begins to live: both may come back at once.
+sub dead {
+  my ($bond, $lives, $others, $alone, $now) = @_;
+  my $wait = $others ? $patience : $alone;
+  if ($lives || !$wait) { undef $bond->{since} }
+  elsif (!defined $bond->{since} || $bond->{others} != $others) { @$bond{qw(since others)} = ($now, $others) }
+  return !$lives && ($bond->{dead} || defined $bond->{since} && $now - $bond->{since} >= $wait);
+}
+
 sub main {
-  my ($table, $set, $networks, @words) = @_;
+  my ($table, $set, $networks, $alone, @words) = @_;
   my @networks = split /,/, $networks;
   my @bonds = map { my ($name, $mark) = split /,/; { name => $name, mark => $mark, dead => 0 } } @words;
   socket my $socket, AF_INET, SOCK_RAW, 255 or die "no socket: $!\n";
@@ -85,14 +95,12 @@ sub main {
     my @live = grep { carrier($_->{name}) } @bonds;
     for my $bond (@bonds) {
       my $lives = grep { $_ == $bond } @live;
-      # Without another one there is nothing to hang up for; and the second counts from when there is.
-      $bond->{since} = $lives || !@live ? undef : $bond->{since} // $now;
-      my $dead = $bond->{dead} ? !$lives : defined $bond->{since} && $now - $bond->{since} >= $patience;
+      my $dead = dead($bond, $lives, @live ? 1 : 0, $alone, $now) ? 1 : 0;
       next if $dead == $bond->{dead};
       my $word = $dead ? "add" : "delete";
       my $failed = system "nft $word element $table $set '{ $bond->{mark} }'";
       next if $failed && $dead;
-      $bond->{dead} = $dead ? 1 : 0;
+      $bond->{dead} = $dead;
       if ($dead) { hang_up($socket, $bond->{name}, $bond->{mark}, @networks) }
       else { print "$bond->{name} lives again\n" }
     }

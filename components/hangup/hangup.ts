@@ -1,19 +1,23 @@
 import { readFileSync } from "node:fs";
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { namesOf } from "../names.ts";
-import { deadBonds } from "../pi/connections.ts";
+import { canStray, deadBonds } from "../pi/connections.ts";
 import { daemonUnit, type Service } from "../unit.ts";
 
 const program = readFileSync(new URL("hangup.pl", import.meta.url), "utf8");
 
-/** What ends the connections over a dead server's bond, on the Pi, where there is another server (hangup.pl). */
+/** Seconds without a live slave after which a bond is dead though no other one lives, if there is a way past it: longer than a switch or a restart of ours. */
+const patience = 15;
+
+/** What ends the connections over a dead bond, on the Pi, where there is another way (hangup.pl). */
 export function hangupService(plan: Plan): Service[] {
-  if (plan.backups.length === 0) return [];
+  if (!canStray(plan)) return [];
   const names = namesOf(plan);
   const all = everyServer(plan);
   const networks = [plan.pi.lan, ...all.map(({ bond }) => bond.network)].join();
   const bonds = all.map(({ pi, bondMark }) => `${pi.bond},${bondMark}`);
-  const words = [`"inet ${names.nftTable}"`, deadBonds, networks, ...bonds];
+  const alone = plan.direct.fallback === "nowhere" ? 0 : patience;
+  const words = [`"inet ${names.nftTable}"`, deadBonds, networks, alone, ...bonds];
   const text = daemonUnit({
     description: `end of the connections over a dead bond of site ${plan.site}`,
     // The set of dead bonds is in the firewall's table: it begins anew with that.

@@ -25,11 +25,9 @@ export function ownInterfaces({ lines, pi }: Pick<Plan, "lines" | "pi">): string
  */
 export function piBoxes(plan: Plan): Required<FirewallRules> {
   const { lines, pi, bond, direct, shaping } = plan;
-  const servers = everyServer(plan).map(({ server }) => server.address);
-  const others = servers.length === 1 ? servers[0] : `{ ${servers.join(", ")} }`;
   const ours = [pi.lan, bond.network, ...pi.otherNetworks].join(", ");
   const marks = `{ ${lines.map(({ mark }) => mark).join(", ")} }`;
-  const elsewhere = `ip daddr != ${others}`;
+  const elsewhere = notServers(plan);
   const ownDoors = new Set(ownInterfaces(plan));
   // On an interface of its own whatever leaves, be it for a box or for what else stands there.
   const leaving = new Set(
@@ -72,11 +70,8 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
             {
               name: "strays",
               hook: "filter hook forward priority filter; policy accept",
-              // Connections that began in the bond, which is dead now: no box off the LAN could answer them.
-              rules: [...ownDoors].flatMap((device) => [
-                `${out(device)} ${stray} meta l4proto tcp reject with tcp reset`,
-                `${out(device)} ${stray} reject`,
-              ]),
+              // What began in the bond, which is dead now: no box off the LAN could answer it. TCP waits (connections.ts).
+              rules: [...ownDoors].map((device) => `${out(device)} ${stray} meta l4proto != tcp reject`),
             },
           ]
         : []),
@@ -95,11 +90,17 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
   };
 }
 
+/** What is not for a server itself, in nftables' words: its addresses are reached as they were before us. */
+export function notServers(plan: Plan): string {
+  const servers = everyServer(plan).map(({ server }) => server.address);
+  return `ip daddr != ${servers.length === 1 ? servers[0] : `{ ${servers.join(", ")} }`}`;
+}
+
 /**
  * What leaves by a line's box, in nftables' words: on an interface that no other line has, and that is not the LAN's, all that
  * leaves there. Elsewhere the next hop tells, which DHCP can't have given: it gives an interface one box alone.
  */
-function towards(line: PlannedLine, { lines, pi }: Pick<Plan, "lines" | "pi">): string {
+export function towards(line: PlannedLine, { lines, pi }: Pick<Plan, "lines" | "pi">): string {
   const { interface: device, gateway } = line;
   const shared =
     device === pi.interface || lines.some((other) => other !== line && other.interface === device);

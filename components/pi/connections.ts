@@ -4,17 +4,22 @@ import type { FirewallRules } from "../firewall.ts";
 /** The set of the marks of bonds that are dead for good: hangup.pl keeps it. */
 export const deadBonds = "dead";
 
+/** Whether what belongs to a bond's connection has another way than that bond, which would be its end. */
+export function canStray({ backups, direct }: Pick<Plan, "backups" | "direct">): boolean {
+  return backups.length > 0 || direct.fallback !== "nowhere";
+}
+
 /**
  * What keeps a connection on the bond it began on: the connection has the bond's mark, and by that mark its packets
- * have a rule of their own, which gives way where the bond has no live slave. With one bond only answers need it: they
- * leave by the bond that the call came in by, whatever route main has to the caller. With several it is what makes a server's
- * return calm: what went over to a backup ends there. Nothing but marks of bonds is ever changed.
+ * have a rule of their own, which gives way where the bond has no live slave. Where there is no other way only answers need
+ * it: they leave by the bond that the call came in by, whatever route main has to the caller. With several bonds it is what
+ * makes a server's return calm: what went over to a backup ends there. Nothing but marks of bonds is ever changed.
  */
 export function connectionChains(plan: Plan): FirewallRules["chains"] {
   const all = everyServer(plan);
-  if (all.length === 1 && plan.forwards.length === 0) return [];
+  if (!canStray(plan) && plan.forwards.length === 0) return [];
   const notBonds = `iifname != ${interfaces(all.map(({ pi }) => pi.bond))}`;
-  const only = all.length === 1 ? "ct direction reply " : "";
+  const only = canStray(plan) ? "" : "ct direction reply ";
   const marked = all.map(({ bondMark }) => `${only}ct mark ${bondMark} meta mark set ${bondMark}`);
   return [
     {
@@ -26,14 +31,14 @@ export function connectionChains(plan: Plan): FirewallRules["chains"] {
       ],
     },
     { name: "answers", hook: "route hook output priority mangle; policy accept", rules: marked },
-    ...(all.length > 1 ? failoverChains(all, notBonds) : []),
+    ...(canStray(plan) ? failoverChains(all, notBonds) : []),
   ];
 }
 
 /**
- * Where a connection's bond is dead its packets come to another one. A server there can't go on with TCP, nor with
+ * Where a connection's bond is dead its packets come to another one, or to a box. Nobody there can go on with TCP, nor with
  * the answers to a call that came in elsewhere: those stop here, and TCP is reset as soon as the bond counts as
- * dead, for both of them may only be without a line for a moment. All else, and TCP that begins, goes on by the other bond.
+ * dead (hangup.pl), for it may only be without a line for a moment. All else, and TCP that begins, goes on by the other way.
  */
 function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallRules["chains"] {
   const all = [main!, ...backups];
@@ -66,7 +71,8 @@ function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallR
       hook: "filter hook postrouting priority mangle; policy accept",
       rules: all.map(({ pi, bondMark }) => {
         const others = all.map((each) => each.bondMark).filter((mark) => mark !== bondMark);
-        return `oifname "${pi.bond}" ct direction original ct mark { 0, ${others.join(", ")} } ct mark set ${bondMark}`;
+        const taken = others.length === 0 ? "ct mark 0" : `ct mark { ${[0, ...others].join(", ")} }`;
+        return `oifname "${pi.bond}" ct direction original ${taken} ct mark set ${bondMark}`;
       }),
     },
   ];

@@ -3,15 +3,16 @@ import { clampSegments, type FirewallRules } from "../firewall.ts";
 import { piForwards } from "../forwards.ts";
 import { piBoxes } from "./boxes.ts";
 import { piBypass } from "./bypass.ts";
-import { connectionChains, deadBonds } from "./connections.ts";
+import { canStray, connectionChains, deadBonds } from "./connections.ts";
 import { inwardChain } from "./inward.ts";
+import { stayChains } from "./stays.ts";
 
 /** The Pi's rules: tunnel packets that lost their mark would travel by another's box, so they are dropped. */
 export function piFirewall(plan: Plan): FirewallRules {
   const all = everyServer(plan);
   const boxes = piBoxes(plan);
   return {
-    objects: [...(all.length > 1 ? [`set ${deadBonds} { type mark; }`] : []), ...boxes.objects],
+    objects: [...(canStray(plan) ? [`set ${deadBonds} { type mark; }`] : []), ...boxes.objects],
     chains: [
       {
         name: "tunnels",
@@ -35,6 +36,7 @@ export function piFirewall(plan: Plan): FirewallRules {
       ...boxes.chains,
       inwardChain(plan),
       ...piBypass(plan),
+      ...stayChains(plan),
     ],
   };
 }

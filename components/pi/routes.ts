@@ -1,5 +1,7 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
 import type { Routes } from "../routes.ts";
+import { canStray } from "./connections.ts";
+import { staying } from "./stays.ts";
 
 /** In which order the Pi asks our rules, all ahead of the system's own for main (32766). */
 const preference = {
@@ -22,7 +24,7 @@ const nowhereTable = 21010;
 /**
  * The Pi's rules and tables. In this order: a tunnel's own packets leave by its box or not at all; the
  * servers' own addresses are reached outside the bonds; what belongs to a connection of a bond leaves by that; whatever
- * main knows better than a default route stays as it is; what is to leave past the bonds does; the rest goes through the
+ * main knows better than a default route stays as it is; what is to leave past the bonds does, and what began there; the rest goes through the
  * first bond that has a live slave. The network manager's default route in main is never touched: it is the way out when
  * none has, unless the site names another or wants none.
  */
@@ -32,7 +34,7 @@ export function piRoutes(plan: Plan): Routes {
   const last = fallback === "nowhere" ? nowhereTable : fallback === "main" ? undefined : fallback.table;
   const all = everyServer(plan);
   const lan = lanFirst(lines, pi);
-  // Answers alone have the mark where there is one bond; with several, so has what the Pi itself tells the LAN of a connection.
+  // Answers alone have the mark where there is no other way; where there is, so has what the Pi itself tells the LAN of a connection.
   const inside = { pref: preference.answers - 1, selector: `to ${pi.lan}`, table: "main" as const };
   return {
     rules: [
@@ -46,14 +48,19 @@ export function piRoutes(plan: Plan): Routes {
           { ...first, pref: first.pref + 1, table: lines[0]!.table },
         ];
       }),
-      ...(all.length > 1 ? [inside] : []),
-      ...(forwards.length > 0 || all.length > 1 ? all : []).map(({ bondMark, bondTable }) => ({
+      ...(canStray(plan) ? [inside] : []),
+      ...(forwards.length > 0 || canStray(plan) ? all : []).map(({ bondMark, bondTable }) => ({
         pref: preference.answers,
         selector: `fwmark ${bondMark}`,
         table: bondTable,
       })),
       { pref: preference.specific, table: "main", options: "suppress_prefixlength 0" },
       ...ways.map(({ mark, table }) => ({ pref: preference.bypass, selector: `fwmark ${mark}`, table })),
+      ...staying(plan).map(({ stayMark, table }) => ({
+        pref: preference.bypass,
+        selector: `fwmark ${stayMark}`,
+        table,
+      })),
       ...all.map(({ bondTable }, index) => ({ pref: preference.bond + index, table: bondTable })),
       ...(last ? [{ pref: preference.fallback, table: last }] : []),
     ],

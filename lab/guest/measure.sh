@@ -12,8 +12,15 @@ retransmitted() { # of all segments that the sender's namespace ever sent
 }
 
 [ "$box" = bond ] || ip -n client route replace "$far/32" via "$box"
+# What hangs tells how far it is, should its caller lose patience. A sleep that outlives us must not hold our caller's end.
+while sleep 30 >/dev/null 2>&1; do
+  for place in client far; do
+    echo "$place, $(cut -d. -f1 /proc/uptime) s after boot:"
+    nsenter "--net=/run/netns/$place" ss -Htinmo
+  done
+done >&2 &
 # shellcheck disable=SC2064 # the values of now are meant
-trap "[ $box = bond ] || ip -n client route delete $far/32 via $box; rm -rf $work" EXIT
+trap "kill $!; [ $box = bond ] || ip -n client route delete $far/32 via $box; rm -rf $work" EXIT
 
 each=$((bytes / flows))
 # Letters, since busybox takes what it sends for a string.

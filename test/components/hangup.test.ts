@@ -39,3 +39,23 @@ test("the question is a SYN from the far end, with a right checksum", () => {
       checksum($source . $target . pack("xCn", 6, length $tcp) . $tcp));`);
   expect(told).toBe("40 198.51.100.7 80 192.168.1.10 40000 2 0");
 });
+
+test("a bond is dead a second after another one lives, and after its own time where none does", () => {
+  /** At each time, s, whether the bond and another one live: when it is dead. */
+  const told = (alone: number, ...course: [at: number, lives: 0 | 1, others: 0 | 1][]) =>
+    run(`
+      my $bond = { dead => 0 };
+      for (${course.map((each) => `[${each}]`).join()}) {
+        my ($at, $lives, $others) = @$_;
+        $bond->{dead} = dead($bond, $lives, $others, ${alone}, $at) ? 1 : 0;
+        print "$at " if $bond->{dead};
+      }`)
+      .split(" ")
+      .filter((at) => at !== "")
+      .map(Number);
+  expect(told(0, [0, 0, 1], [0.9, 0, 1], [1, 0, 1], [2, 0, 0], [3, 1, 0], [3.1, 0, 1])).toEqual([1, 2]);
+  expect(told(15, [0, 0, 0], [14.9, 0, 0], [15, 0, 0], [16, 1, 0])).toEqual([15]);
+  // All were dead, and the other is back a moment earlier.
+  expect(told(15, [0, 0, 0], [8, 0, 1], [8.5, 0, 1], [8.9, 1, 1])).toEqual([]);
+  expect(told(0, [0, 0, 0], [1000, 0, 0])).toEqual([]);
+});

@@ -27,6 +27,26 @@ export async function shutTunnels(shut: boolean): Promise<void> {
   await must("server", shut ? `nft '${table}'` : "nft delete table inet shut");
 }
 
+/**
+ * A TCP transfer of the client's, the way its traffic goes by itself, while something happens from its third second on.
+ * What became of it: whether all bytes came, how long it took, s, and what its program said.
+ */
+export async function transferWhile(
+  direction: "down" | "up",
+  bytes: number,
+  happens: () => Promise<unknown>,
+): Promise<{ whole: boolean; seconds: number; said: string }> {
+  const running = exec("client", `/lab/measure.sh bond ${far} ${direction} ${bytes} 1 quiet`, {
+    timeoutSeconds: 120,
+  });
+  await must("guest", "sleep 2");
+  await happens();
+  const { stdout, stderr, code } = await running;
+  expect(code, stdout + stderr).toBe(0);
+  const [, arrived, nanoseconds] = stdout.match(/transfer: (\d+) bytes, (\d+) ns/)!;
+  return { whole: Number(arrived) === bytes, seconds: Number(nanoseconds) / 1e9, said: stderr };
+}
+
 /** A train of pings from the client, 50 a second; what ping(8) printed of them. */
 export async function train(seconds: number, options = ""): Promise<string> {
   const { stdout } = await exec("client", `ping -n -D -O ${options} -i 0.02 -c ${seconds * 50} ${far}`, {

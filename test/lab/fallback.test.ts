@@ -3,7 +3,7 @@ import { externalAddress } from "../../lab/demo.ts";
 import { exec, measure } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { answer, tryCall } from "./call.ts";
-import { far, longestGap, now, openBox, seenBy, shutTunnels, train } from "./direct.ts";
+import { far, longestGap, now, openBox, seenBy, shutTunnels, train, transferWhile } from "./direct.ts";
 import { deployedSite, must, mustUp, slavesSettle } from "./site.ts";
 
 let stack: Stack;
@@ -26,6 +26,20 @@ async function sendersAt(line: string, meanwhile: () => Promise<unknown>): Promi
     ([, from]) => from!,
   );
   return [...new Set(senders)];
+}
+
+const bytes = { down: 8_000_000, up: 1_000_000 };
+
+/** All tunnels are shut, and stay so for a time, s, after the bond has seen it. */
+async function withoutTunnels(seconds: number): Promise<void> {
+  await shutTunnels(true);
+  await slavesSettle(0);
+  await must("guest", `sleep ${seconds}`);
+}
+
+async function tunnelsAgain(): Promise<void> {
+  await shutTunnels(false);
+  await slavesSettle(2, 60);
 }
 
 test("without a live tunnel new connections leave by a box, as the Pi's, and come back", async () => {
@@ -52,20 +66,53 @@ test("without a live tunnel new connections leave by a box, as the Pi's, and com
   expect(mbits).toBeGreaterThan(4);
 });
 
+test.each(["down", "up"] as const)(
+  "TCP that began in the bond waits for it through a moment without: %s",
+  async (direction) => {
+    const { whole, said } = await transferWhile(direction, bytes[direction], async () => {
+      await withoutTunnels(4);
+      await tunnelsAgain();
+    });
+    expect(whole, said).toBe(true);
+  },
+);
+
+test.each(["down", "up"] as const)(
+  "TCP that began by a box ends by it, though the bond is back: %s",
+  async (direction) => {
+    await withoutTunnels(0);
+    const { whole, said } = await transferWhile(direction, bytes[direction], tunnelsAgain);
+    expect(whole, said).toBe(true);
+    expect(await externalAddress()).toBe(seenBy.server);
+  },
+);
+
+test.each(["down", "up"] as const)(
+  "who has TCP over a bond that stays dead learns of it: %s",
+  async (direction) => {
+    const { whole, seconds, said } = await transferWhile(direction, bytes[direction], () =>
+      withoutTunnels(20),
+    );
+    await tunnelsAgain();
+    expect(whole).toBe(false);
+    expect(said).toContain("reset by peer");
+    expect(seconds).toBeGreaterThan(15);
+    expect(seconds).toBeLessThan(25);
+  },
+);
+
 test("the line can be chosen", async () => {
   await stack.configure((site) => {
     site.fallback = "ovh";
   });
   await mustUp(stack);
   await slavesSettle(2, 60);
-  await shutTunnels(true);
-  await slavesSettle(0);
+  await withoutTunnels(0);
   const senders = await sendersAt("ovh", async () => {
     expect(await externalAddress()).toBe(seenBy.ovh);
   });
   expect(senders).toEqual(["192.168.1.252"]);
-  await shutTunnels(false);
-  await slavesSettle(2, 60);
+  await tunnelsAgain();
   expect(await externalAddress()).toBe(seenBy.server);
 });
 
@@ -76,8 +123,7 @@ test("where the site wants none nothing leaves but what is chosen to, and answer
   });
   await mustUp(stack);
   await slavesSettle(2, 60);
-  await shutTunnels(true);
-  await slavesSettle(0);
+  await withoutTunnels(0);
   const refused = await exec("client", `ping -n -c 3 -W 1 ${far}`);
   expect(refused.stdout).toContain("Unreachable");
   expect((await exec("pi", `ping -n -c 1 -W 1 ${far}`)).code).not.toBe(0);
@@ -85,7 +131,6 @@ test("where the site wants none nothing leaves but what is chosen to, and answer
   expect((await tryCall("client", "udp", far, 27001)).answer).toBe(`27001 ${seenBy.ovh}`);
   await openBox("ovh");
   expect((await tryCall("far", "tcp", seenBy.ovh, 2222)).answer).toContain("SSH-2.0");
-  await shutTunnels(false);
-  await slavesSettle(2, 60);
+  await tunnelsAgain();
   expect(await externalAddress()).toBe(seenBy.server);
 });

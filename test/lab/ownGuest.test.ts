@@ -7,13 +7,18 @@ import { eventually, must, mustUp, otherSite, slavesSettle } from "./site.ts";
 // What a container can't show: a Pi with a kernel to itself, NetworkManager on its card, and a power cord.
 let stack: Stack;
 
+/** For an `up`, which takes a slow host several times what it takes others, ms. */
+const slow = 3_600_000;
+
 beforeAll(async () => {
   stack = await otherSite({ clock: "real", ownGuests: ["pi"] });
 });
 
 afterAll(down);
 
-test("up takes the place of an idle bond0 that the bonding module made by itself", async () => {
+test("up takes the place of an idle bond0 that the bonding module made by itself", {
+  timeout: slow,
+}, async () => {
   // One bond is the module's own default, which systemd's modprobe.d changes to none.
   await must("pi", 'modprobe bonding max_bonds=1 && [ -z "$(cat /sys/class/net/bond0/bonding/slaves)" ]');
   await mustUp(stack);

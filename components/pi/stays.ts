@@ -1,0 +1,38 @@
+import type { Plan, PlannedLine } from "../../site/plan.ts";
+import type { FirewallRules } from "../firewall.ts";
+import { notServers, towards } from "./boxes.ts";
+
+/** The lines by whose boxes traffic may leave while the bond is dead. */
+export function staying({ lines, direct }: Pick<Plan, "lines" | "direct">): PlannedLine[] {
+  return direct.fallback === "nowhere" ? [] : lines;
+}
+
+/**
+ * TCP that began by a box while the bond was dead stays there when the bond is back: the far end knows it by the box's address,
+ * and a download whose acknowledgements went by the bond would wait for ever. Everything else goes over with its next packet.
+ */
+export function stayChains(plan: Plan): FirewallRules["chains"] {
+  const lines = staying(plan);
+  if (lines.length === 0) return [];
+  const follow = `ct mark { ${lines.map(({ stayMark }) => stayMark).join(", ")} } meta mark set ct mark`;
+  return [
+    {
+      name: "begun",
+      hook: "filter hook postrouting priority mangle; policy accept",
+      rules: lines.map(
+        (line) =>
+          `${towards(line, plan)} ${notServers(plan)} meta l4proto tcp ct state new ct mark 0 ct mark set ${line.stayMark}`,
+      ),
+    },
+    {
+      name: "stays",
+      hook: "filter hook prerouting priority mangle; policy accept",
+      rules: [`meta mark 0 ${follow}`],
+    },
+    {
+      name: "own_stays",
+      hook: "route hook output priority mangle; policy accept",
+      rules: [`meta mark 0 ct direction original ${follow}`],
+    },
+  ];
+}
