@@ -1,3 +1,4 @@
+import { expect } from "vitest";
 import { exec } from "../../lab/index.ts";
 import { must } from "./site.ts";
 
@@ -24,6 +25,27 @@ const caller = `
   $socket->recv(my $text, 64) // exit 1;
   print $text`;
 
+/** Sends back what it gets, to one caller after the other. */
+const echoer = `
+  my $socket = IO::Socket::INET->new(LocalPort => $ARGV[0], Listen => 5, ReuseAddr => 1) or exit 1;
+  while (my $caller = $socket->accept) {
+    while (defined $caller->recv(my $text, 64) && length $text) { $caller->send($text) }
+  }`;
+
+/** As somebody who types over SSH: a byte ten times a second, each waited for until it is back, for as long as the file isn't there. */
+const talker = `
+  my ($host, $port, $file) = @ARGV;
+  my $socket = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Timeout => 4) or exit 1;
+  my $said = 0;
+  until (-e $file) {
+    alarm 60;
+    $socket->send("x");
+    defined $socket->recv(my $text, 1) && $text eq "x" or die "the connection ended after $said bytes: $!";
+    $said++;
+    select undef, undef, undef, 0.1;
+  }
+  print $said`;
+
 const perl = (script: string, ...words: (string | number)[]) =>
   `perl -MIO::Socket::INET -e '${script}' ${words.join(" ")}`;
 
@@ -47,4 +69,20 @@ export async function tryCall(
 ): Promise<{ answer: string; code: number }> {
   const { stdout, code } = await exec(place, perl(caller, protocol, host, port, 4 * dscp));
   return { answer: stdout, code };
+}
+
+/** A connection from the client to a far port that is used until it is ended: how many bytes came back, of it alone. */
+export async function beginTalk(host: string, port: number): Promise<{ end: () => Promise<number> }> {
+  const enough = "/run/enough";
+  await must("guest", `rm -f ${enough}`);
+  await must("far", `setsid ${perl(echoer, port)} >/dev/null 2>&1 </dev/null &`);
+  const talk = exec("client", perl(talker, host, port, enough), { timeoutSeconds: 900 });
+  return {
+    end: async () => {
+      await must("guest", `touch ${enough}`);
+      const { stdout, stderr, code } = await talk;
+      expect(code, stderr).toBe(0);
+      return Number(stdout);
+    },
+  };
 }

@@ -5,13 +5,18 @@ import { keepSite, must, mustUp, pristineSite, slavesSettle, sysctlsOn, tracesOn
 
 let stack: Stack;
 const before: Record<string, string> = {};
-let listening: string;
-const listeners = "ss -Hlntu | awk '{ print $1, $5 }' | sort -u";
+const listening: Record<string, string[]> = {};
+
+async function listeners(host: string): Promise<string[]> {
+  return (await must(host, "ss -Hlntu | awk '{ print $1, $5 }' | sort -u")).trim().split("\n");
+}
 
 beforeAll(async () => {
   stack = await pristineSite();
-  for (const host of ["pi", "server"]) before[host] = await sysctlsOn(host);
-  listening = await must("server", listeners);
+  for (const host of ["pi", "server"]) {
+    before[host] = await sysctlsOn(host);
+    listening[host] = await listeners(host);
+  }
 });
 
 // Whatever failed, the next scenario begins with plain hosts.
@@ -82,12 +87,14 @@ test("what was rendered is taken by the programs that read it", async () => {
 });
 
 test("what goes on running may do little, and because of it no port answers but the tunnels'", async () => {
-  const found = await must("server", listeners);
-  expect(found.split("\n").filter((line) => !listening.split("\n").includes(line))).toEqual([
-    "udp 0.0.0.0:1194",
-    "udp 0.0.0.0:1195",
-  ]);
-  for (const unit of ["tunnel@ovh", "gateways", "watch", "shaper", "keeper"]) {
+  const added = async (host: string) =>
+    (await listeners(host)).filter((socket) => !listening[host]!.includes(socket));
+  expect(await added("server")).toEqual(["udp 0.0.0.0:1194", "udp 0.0.0.0:1195"]);
+  // The tunnels' own ends, which take nothing but from the server's certificate.
+  const ends = await added("pi");
+  expect(ends).toHaveLength(2);
+  for (const end of ends) expect(end).toMatch(/^udp 0\.0\.0\.0:\d{5}$/);
+  for (const unit of ["tunnel@ovh", "gateways", "watch", "shaper", "keeper", "hangup"]) {
     const told = await must("pi", `systemd-analyze security --no-pager adsl-dev-${unit}.service | tail -n 1`);
     // Debian's own openvpn-client@ comes to 7.2, of 10.
     expect(Number(told.match(/: (\d+\.\d+) /)?.[1]), told).toBeLessThan(3);

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { cut, exec, measure, restore } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
+import { beginTalk } from "./call.ts";
 import { deployedSite, eventually, must, mustUp, slavesSettle } from "./site.ts";
 
 const far = "198.51.100.7";
@@ -71,8 +72,11 @@ test("from balance-rr to balance-xor layer3+4: connections spread over both line
     Object.assign(site.lines[0], { port: 5001, fragment: true });
     Object.assign(site.lines[1], { protocol: "tcp", port: 443 });
   });
+  const talk = await beginTalk(far, 7007);
   await mustUp(stack);
   await slavesSettle(2);
+  // All tunnels and the bond were made anew under it.
+  expect(await talk.end()).toBeGreaterThan(100);
   for (const [host, bond] of ends) {
     const text = await bonding(host, bond);
     expect(text).toContain("Bonding Mode: load balancing (xor)");
