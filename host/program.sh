@@ -60,7 +60,7 @@ backwards() { sed '1!G;h;$!d'; }
 on_trial() { [ -f "$state/trying" ] || [ -f "$state/undone" ]; }
 # What this host runs when nothing is on trial; at first that is nothing.
 running() { if [ -f "$state/current" ]; then say "$state/current"; else say /dev/null; fi; }
-sum_of() { sha256sum <"$1" 2>/dev/null | cut -d ' ' -f 1; }
+sum_of() { { sha256sum <"$1"; } 2>/dev/null | cut -d ' ' -f 1; }
 
 # --- packages, keys, files ------------------------------------------------------------------------
 
@@ -525,7 +525,8 @@ confirm() {
   to_disk
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
   rm -f "$state/reverted" "$state/switched" "$state/before" "$state/reserve" "$state"/working* "$state"/staged/.new.*
-  for file in "$state"/staged/*; do
+  # What was staged since is another change's, which waits for this one.
+  find "$state/staged" -type f ! -newer "$state/current" | while read -r file; do
     grep -q " ${file##*/} " "$state/current" || rm -f "$file"
   done
   forget_keys

@@ -1,9 +1,24 @@
 import { spawnSync } from "node:child_process";
-import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeEach, expect, test, vi } from "vitest";
-import { describeContent, type HostContent, type HostUnit, renderManifest } from "../../host/generation.ts";
+import {
+  describeContent,
+  digest,
+  type HostContent,
+  type HostUnit,
+  renderManifest,
+} from "../../host/generation.ts";
 
 // The program as it is, on a host of its own: its folders stand in one of the test's, and systemd is a script that notes
 // what it is told. A unit that was restarted works again at once, unless the test names it in `lost`.
@@ -128,6 +143,20 @@ test("keys that nothing reads any more go when a generation is confirmed", () =>
   run(["confirm", "first"]);
   expect(existsSync(at("etc", "test", "keys", "old.key"))).toBe(false);
   expect(existsSync(at("etc", "test", "keys", "new.key"))).toBe(true);
+});
+
+test("texts that were staged for another change, which waits, outlast a confirmation; the replaced ones go", () => {
+  deploy();
+  const stagedAs = (text: string) => at("lib", "test", "staged", digest(text));
+  expect(existsSync(stagedAs("bond\n"))).toBe(true);
+  switchTo("second", content({ bond: "another bond\n" }));
+  run(["stage", at("etc", "bond")], "a third bond\n");
+  const soon = Date.now() / 1000 + 5;
+  utimesSync(stagedAs("a third bond\n"), soon, soon);
+  expect(run(["confirm", "second"])).toContain("active: second");
+  expect(existsSync(stagedAs("a third bond\n"))).toBe(true);
+  expect(existsSync(stagedAs("another bond\n"))).toBe(true);
+  expect(existsSync(stagedAs("bond\n"))).toBe(false);
 });
 
 test("where nothing but tunnels changes they restart a line at a time", () => {

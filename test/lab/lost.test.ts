@@ -1,0 +1,64 @@
+import { beforeAll, expect, test } from "vitest";
+import { externalAddress } from "../../lab/demo.ts";
+import { facts, reboot } from "../../lab/index.ts";
+import { openStack, type Stack } from "../../lab/stack.ts";
+import { deployedSite, must, mustUp, slavesSettle, tracesOn } from "./site.ts";
+
+// What Pulumi knows and what a host holds have parted: the state is lost, or a host is back from a snapshot.
+let stack: Stack;
+
+beforeAll(async () => {
+  stack = await deployedSite();
+});
+
+const generation = (host: string) =>
+  must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current");
+
+/** When each unit of ours was started last. */
+const starts = (host: string) =>
+  must(host, "systemctl show -p Id -p ActiveEnterTimestampMonotonic 'adsl-dev-*.service'");
+
+test("a host that is back from a snapshot is told by the preview, and the next up brings both together", async () => {
+  const kept = "/etc /usr/local/sbin /var/lib/adsl-bonding";
+  await must("server", `tar -cpf /root/snapshot.tar ${kept}`);
+  await stack.configure((site) => {
+    site.bond = { arpInterval: 110 };
+  });
+  await mustUp(stack);
+  await must("server", "tar -xpf /root/snapshot.tar -C / && rm /root/snapshot.tar");
+  await reboot("server");
+  const [pi, server] = [await generation("pi"), await generation("server")];
+  expect(server).not.toBe(pi);
+
+  const preview = await stack.pulumi(["preview"]);
+  expect(preview.code, preview.stdout + preview.stderr).toBe(0);
+  expect(preview.stdout + preview.stderr).toContain(
+    `the hosts run different generations (server ${server.trim()}, pi ${pi.trim()})`,
+  );
+  await mustUp(stack);
+  expect(await generation("server")).toBe(await generation("pi"));
+  expect(await must("server", "cat /proc/net/bonding/bond-dev")).toContain("ARP Polling Interval (ms): 110");
+  await slavesSettle(2, 60);
+  expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
+});
+
+test("with the state lost the hosts answer by themselves, and an up with an empty one takes them over, while they go on", async () => {
+  for (const host of ["pi", "server"]) {
+    expect(await must(host, "adsl-bonding-dev status")).toMatch(/^check: 2 of 2 slaves are up/m);
+  }
+  const before = { pi: await starts("pi"), server: await starts("server") };
+  const id = await generation("pi");
+  const again = await openStack(await facts(), "again");
+  await again.configure((site) => {
+    site.bond = { arpInterval: 110 };
+  });
+  expect(await mustUp(again)).toMatch(/\d+ created/);
+  expect({ pi: await starts("pi"), server: await starts("server") }).toEqual(before);
+  expect(await generation("pi")).toBe(id);
+  expect(await externalAddress()).toBe("203.0.113.10");
+  expect((await again.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
+
+  const { code, stdout, stderr } = await again.pulumi(["destroy", "--yes", "--skip-preview"]);
+  expect(code, stdout + stderr).toBe(0);
+  for (const host of ["pi", "server"]) expect(await tracesOn(host)).toBe("");
+});
