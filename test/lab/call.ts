@@ -28,19 +28,20 @@ const caller = `
 /** Sends back what it gets, to one caller after the other. */
 const echoer = `
   my $socket = IO::Socket::INET->new(LocalPort => $ARGV[0], Listen => 5, ReuseAddr => 1) or exit 1;
+  my $text;
   while (my $caller = $socket->accept) {
-    while (defined $caller->recv(my $text, 64) && length $text) { $caller->send($text) }
+    while (defined $caller->recv($text, 64) && length $text) { $caller->send($text) }
   }`;
 
 /** As somebody who types over SSH: a byte ten times a second, each waited for until it is back, for as long as the file isn't there. */
 const talker = `
   my ($host, $port, $file) = @ARGV;
   my $socket = IO::Socket::INET->new(PeerAddr => $host, PeerPort => $port, Timeout => 4) or exit 1;
-  my $said = 0;
+  my ($said, $text) = (0);
   until (-e $file) {
     alarm 60;
     $socket->send("x");
-    defined $socket->recv(my $text, 1) && $text eq "x" or die "the connection ended after $said bytes: $!";
+    defined $socket->recv($text, 1) && $text eq "x" or die "the connection ended after $said bytes: $!";
     $said++;
     select undef, undef, undef, 0.1;
   }

@@ -1,3 +1,4 @@
+import { cp, rm } from "node:fs/promises";
 import { beforeAll, expect, test } from "vitest";
 import { kill, start } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
@@ -123,5 +124,20 @@ test("a second up of the same state is refused, and says by what", async () => {
   expect(second.code).not.toBe(0);
   expect(second.stdout + second.stderr).toMatch(/locked/);
   expect((await first).code).toBe(0);
+  await runsIt();
+});
+
+test("a second up from a copy of the state, with another change, waits for the first on the hosts", async () => {
+  const copy = `${stack.env.PULUMI_BACKEND_URL}-copy`;
+  const folder = (url: string) => url.slice("file://".length);
+  await cp(folder(stack.env.PULUMI_BACKEND_URL!), folder(copy), { recursive: true });
+  await anotherChange();
+  const first = stack.pulumi(["up", "--yes", "--skip-preview"]);
+  await reaches("trying");
+  await anotherChange();
+  const second = await stack.pulumi(["up", "--yes", "--skip-preview"], { env: { PULUMI_BACKEND_URL: copy } });
+  await rm(folder(copy), { recursive: true });
+  expect((await first).code).toBe(0);
+  expect(second.code, second.stdout + second.stderr).toBe(0);
   await runsIt();
 });

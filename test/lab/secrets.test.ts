@@ -1,9 +1,12 @@
-import { readdir, readFile } from "node:fs/promises";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readdir, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { beforeAll, expect, test } from "vitest";
 import { exec, facts } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
-import { home } from "../../lab/system.ts";
+import { home, pause, run as runProgram } from "../../lab/system.ts";
 import { deployedSite, must } from "./site.ts";
 
 let stack: Stack;
@@ -39,7 +42,44 @@ async function commandLines(): Promise<string> {
   return (await Promise.all(lines)).join("\n").replaceAll("\0", " ");
 }
 
-// Not in Pulumi's own log from -v=9 on: it writes a resource's inputs, the operator's key with them if a file holds it.
+/** Runs with the operator's key in an agent, and no longer in a file that the config names; `run` gets what it is reached by. */
+async function withAgent(run: (env: Record<string, string>) => Promise<void>): Promise<void> {
+  const folder = await mkdtemp(join(tmpdir(), "agent-"));
+  const socket = join(folder, "socket");
+  const agent = spawn("ssh-agent", ["-D", "-a", socket], { stdio: "ignore" });
+  const env = { SSH_AUTH_SOCK: socket };
+  try {
+    for (let tries = 0; !existsSync(socket) && tries < 50; tries++) await pause(0.1);
+    await runProgram("ssh-add", ["-q", (await facts()).keyFile], { env });
+    await run(env);
+  } finally {
+    agent.kill();
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+// With the key in a file Pulumi's own log has it from -v=9 on: it writes a resource's inputs, the old ones too.
+test("no secret in Pulumi's log at its highest verbosity, once the key is in an agent", async () => {
+  await withAgent(async (env) => {
+    const change = async (arpInterval: number, ...words: string[]) => {
+      await stack.configure((site) => {
+        for (const { ssh } of [site.server, site.pi]) {
+          delete ssh.privateKeyFile;
+          delete ssh.jump.privateKeyFile;
+        }
+        site.bond = { arpInterval };
+      });
+      const up = await stack.pulumi(["up", "--yes", "--skip-preview", ...words], { env });
+      expect(up.code, up.stdout + up.stderr.slice(-5000)).toBe(0);
+      return up.stdout + up.stderr;
+    };
+    await change(110);
+    const log = await change(120, "--logtostderr", "--logflow", "-v=11");
+    expect(log).toContain("arp_interval 120");
+    expect(leaked(log)).toEqual([]);
+  });
+});
+
 test("no secret in the state, in previews, in what a failed up prints, or in process lists", async () => {
   const state = await stack.pulumi(["stack", "export"]);
   expect(state.stdout).toContain("adsl-bonding:components:Bond");
