@@ -27,6 +27,9 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
   const { lines, pi, bond, direct, shaping } = plan;
   const ours = [pi.lan, bond.network, ...pi.otherNetworks].join(", ");
   const marks = `{ ${lines.map(({ mark }) => mark).join(", ")} }`;
+  const bonds = `{ ${everyServer(plan)
+    .map(({ bondMark }) => bondMark)
+    .join(", ")} }`;
   const elsewhere = notServers(plan);
   const ownDoors = new Set(ownInterfaces(plan));
   // On an interface of its own whatever leaves, be it for a box or for what else stands there.
@@ -71,7 +74,11 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
               name: "strays",
               hook: "filter hook forward priority filter; policy accept",
               // What began in the bond, which is dead now: no box off the LAN could answer it. TCP waits (connections.ts).
-              rules: [...ownDoors].map((device) => `${out(device)} ${stray} meta l4proto != tcp reject`),
+              // What has only asked, in vain, is reset, so that its program asks anew, under another address.
+              rules: [...ownDoors].flatMap((device) => [
+                `${out(device)} ${stray} meta l4proto != tcp reject`,
+                `${out(device)} ip saddr ${pi.lan} ct state new ct mark ${bonds} meta l4proto tcp reject with tcp reset`,
+              ]),
             },
           ]
         : []),

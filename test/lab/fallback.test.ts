@@ -87,6 +87,15 @@ test.each(["down", "up"] as const)(
   },
 );
 
+test("TCP that asked by the bond as it died, and asks again, begins by a box", async () => {
+  await shutTunnels(true);
+  // Its first packet goes into the bond, before that has seen it.
+  const { whole, seconds, said } = await transferWhile("down", 3_000_000, () => slavesSettle(0));
+  await tunnelsAgain();
+  expect(whole, said).toBe(true);
+  expect(seconds).toBeLessThan(12);
+});
+
 test.each(["down", "up"] as const)(
   "who has TCP over a bond that stays dead learns of it: %s",
   async (direction) => {
