@@ -11,7 +11,8 @@ const patience = 15;
 
 /** What ends the connections over a dead bond, on the Pi, where there is another way (hangup.pl). */
 export function hangupService(plan: Plan): Service[] {
-  if (!canStray(plan)) return [];
+  // One for all bonds: the main one's.
+  if (plan.at || !canStray(plan)) return [];
   const names = namesOf(plan);
   const all = everyServer(plan);
   const networks = [plan.pi.lan, ...all.map(({ bond }) => bond.network)].join();

@@ -44,6 +44,8 @@ export async function declare(
           if (type !== pulumi.runtime.rootPulumiStackTypeName) components.push({ type, name });
           return { id: name, state: inputs };
         }
+        // As the engine does; its mocks don't.
+        if (commands.some((other) => other.name === name)) throw new Error(`there are two commands ${name}`);
         commands.push({
           name,
           inputs: { ...inputs, connection: inputs.connection?.value ?? inputs.connection },

@@ -75,8 +75,8 @@ test("from balance-rr to balance-xor layer3+4: connections spread over both line
   const talk = await beginTalk(far, 7007);
   await mustUp(stack);
   await slavesSettle(2);
-  // All tunnels and the bond were made anew under it.
-  expect(await talk.end()).toBeGreaterThan(100);
+  // All tunnels and the bond were made anew under it: it says a word every quarter of a second, an up takes half a minute.
+  expect(await talk.end()).toBeGreaterThan(50);
   for (const [host, bond] of ends) {
     const text = await bonding(host, bond);
     expect(text).toContain("Bonding Mode: load balancing (xor)");
