@@ -524,7 +524,7 @@ confirm() {
   mv "$state/trying" "$state/current"
   to_disk
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
-  rm -f "$state/reverted" "$state/switched" "$state/before" "$state/reserve" "$state"/working* "$state"/staged/.new.*
+  rm -f "$state/reverted" "$state/switched" "$state/before" "$state/reserve" "$state"/working*
   # What was staged since is another change's, which waits for this one.
   find "$state/staged" -type f ! -newer "$state/current" | while read -r file; do
     grep -q " ${file##*/} " "$state/current" || rm -f "$file"

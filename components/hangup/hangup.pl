@@ -42,7 +42,8 @@ sub connections {
   for (@$listing) {
     next unless /\btcp\b.* ESTABLISHED / && /\bmark=$mark\b/;
     my ($source, $target, $from, $to) = /src=([\d.]+) dst=([\d.]+) sport=(\d+) dport=(\d+)/ or next;
-    push @found, within($source, @networks) ? [$source, $from, $target, $to] : [$target, $to, $source, $from];
+    if (within($source, @networks)) { push @found, [$source, $from, $target, $to] }
+    elsif (within($target, @networks)) { push @found, [$target, $to, $source, $from] }
   }
   return @found;
 }
@@ -65,7 +66,11 @@ sub question {
 
 sub hang_up {
   my ($socket, $bond, $mark, @networks) = @_;
-  open my $file, "<", "/proc/net/nf_conntrack" or return print "$bond: its connections can't be listed: $!\n";
+  # Kernels without that file, as a Raspberry Pi's own may be, list them by the package conntrack.
+  my $file;
+  open($file, "<", "/proc/net/nf_conntrack")
+    or open($file, "-|", "conntrack", "-L", "-p", "tcp", "-o", "extended")
+    or return print "$bond: its connections can't be listed: $!\n";
   my @connections = connections([<$file>], $mark, @networks);
   for (@connections) {
     send $socket, question(@$_), 0, pack_sockaddr_in(0, inet_aton($_->[0]));

@@ -1,5 +1,6 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
 import type { FirewallRules } from "../firewall.ts";
+import { ownInterfaces } from "./boxes.ts";
 
 /** The set of the marks of bonds that are dead for good: hangup.pl keeps it. */
 export const deadBonds = "dead";
@@ -11,15 +12,16 @@ export function canStray({ backups, direct }: Pick<Plan, "backups" | "direct">):
 
 /**
  * What keeps a connection on the bond it began on: the connection has the bond's mark, and by that mark its packets
- * have a rule of their own, which gives way where the bond has no live slave. Where there is no other way only answers need
- * it: they leave by the bond that the call came in by, whatever route main has to the caller. With several bonds it is what
- * makes a server's return calm: what went over to a backup ends there. Nothing but marks of bonds is ever changed.
+ * have a rule of their own, which gives way where the bond has no live slave. With one bond only answers need it: they
+ * leave by the bond that the call came in by, whatever route main has to the caller. With several it is what makes a server's
+ * return calm: what went over to a backup ends there. Nothing but marks of bonds is ever changed.
  */
 export function connectionChains(plan: Plan): FirewallRules["chains"] {
   const all = everyServer(plan);
   if (!canStray(plan) && plan.forwards.length === 0) return [];
+  const doors = [...all.map(({ pi }) => pi.bond), plan.pi.interface, ...ownInterfaces(plan)];
   const notBonds = `iifname != ${interfaces(all.map(({ pi }) => pi.bond))}`;
-  const only = canStray(plan) ? "" : "ct direction reply ";
+  const only = all.length === 1 ? "ct direction reply " : "";
   const marked = all.map(({ bondMark }) => `${only}ct mark ${bondMark} meta mark set ${bondMark}`);
   return [
     {
@@ -31,7 +33,7 @@ export function connectionChains(plan: Plan): FirewallRules["chains"] {
       ],
     },
     { name: "answers", hook: "route hook output priority mangle; policy accept", rules: marked },
-    ...(canStray(plan) ? failoverChains(all, notBonds) : []),
+    ...(canStray(plan) ? failoverChains(all, notBonds, [...new Set(doors)]) : []),
   ];
 }
 
@@ -40,7 +42,11 @@ export function connectionChains(plan: Plan): FirewallRules["chains"] {
  * the answers to a call that came in elsewhere: those stop here, and TCP is reset as soon as the bond counts as
  * dead (hangup.pl), for it may only be without a line for a moment. All else, and TCP that begins, goes on by the other way.
  */
-function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallRules["chains"] {
+function failoverChains(
+  [main, ...backups]: Plan[],
+  notBonds: string,
+  doors: string[],
+): FirewallRules["chains"] {
   const all = [main!, ...backups];
   // The Pi's own word to the LAN, that a packet was too large say, belongs to the connection too.
   const outward = `ip daddr != ${main!.pi.lan}`;
@@ -63,8 +69,8 @@ function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallR
     {
       name: "own_stray",
       hook: "filter hook output priority filter; policy accept",
-      // The reset itself goes by the loopback.
-      rules: stray.map((rule) => `oifname != "lo" ${rule}`),
+      // The reset itself goes by the loopback; and what is told to others behind the Pi, as to a container there, is no stray.
+      rules: stray.map((rule) => `oifname ${interfaces(doors)} ${rule}`),
     },
     {
       name: "leaving",

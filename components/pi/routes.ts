@@ -1,6 +1,5 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
 import type { Routes } from "../routes.ts";
-import { canStray } from "./connections.ts";
 import { staying } from "./stays.ts";
 
 /** In which order the Pi asks our rules, all ahead of the system's own for main (32766). */
@@ -34,7 +33,7 @@ export function piRoutes(plan: Plan): Routes {
   const last = fallback === "nowhere" ? nowhereTable : fallback === "main" ? undefined : fallback.table;
   const all = everyServer(plan);
   const lan = lanFirst(lines, pi);
-  // Answers alone have the mark where there is no other way; where there is, so has what the Pi itself tells the LAN of a connection.
+  // Answers alone have the mark where there is one bond; with several, so has what the Pi itself tells the LAN of a connection.
   const inside = { pref: preference.answers - 1, selector: `to ${pi.lan}`, table: "main" as const };
   return {
     rules: [
@@ -48,8 +47,8 @@ export function piRoutes(plan: Plan): Routes {
           { ...first, pref: first.pref + 1, table: lines[0]!.table },
         ];
       }),
-      ...(canStray(plan) ? [inside] : []),
-      ...(forwards.length > 0 || canStray(plan) ? all : []).map(({ bondMark, bondTable }) => ({
+      ...(all.length > 1 ? [inside] : []),
+      ...(forwards.length > 0 || all.length > 1 ? all : []).map(({ bondMark, bondTable }) => ({
         pref: preference.answers,
         selector: `fwmark ${bondMark}`,
         table: bondTable,

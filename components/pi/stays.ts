@@ -14,7 +14,8 @@ export function staying({ lines, direct }: Pick<Plan, "lines" | "direct">): Plan
 export function stayChains(plan: Plan): FirewallRules["chains"] {
   const lines = staying(plan);
   if (lines.length === 0) return [];
-  const follow = `ct mark { ${lines.map(({ stayMark }) => stayMark).join(", ")} } meta mark set ct mark`;
+  // Who was never answered may ask elsewhere: that box may be the dead one.
+  const follow = `ct status seen-reply ct mark { ${lines.map(({ stayMark }) => stayMark).join(", ")} } meta mark set ct mark`;
   return [
     {
       name: "begun",
