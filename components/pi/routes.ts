@@ -33,7 +33,8 @@ export function piRoutes(plan: Plan): Routes {
   const last = fallback === "nowhere" ? nowhereTable : fallback === "main" ? undefined : fallback.table;
   const all = everyServer(plan);
   const lan = lanFirst(lines, pi);
-  // Answers alone have the mark where there is one bond; with several, so has what the Pi itself tells the LAN of a connection.
+  const kept = forwards.length > 0 || all.length > 1 ? all : [];
+  // What the Pi itself tells the LAN of a connection has the mark, too.
   const inside = { pref: preference.answers - 1, selector: `to ${pi.lan}`, table: "main" as const };
   return {
     rules: [
@@ -47,8 +48,8 @@ export function piRoutes(plan: Plan): Routes {
           { ...first, pref: first.pref + 1, table: lines[0]!.table },
         ];
       }),
-      ...(all.length > 1 ? [inside] : []),
-      ...(forwards.length > 0 || all.length > 1 ? all : []).map(({ bondMark, bondTable }) => ({
+      ...(kept.length > 0 ? [inside] : []),
+      ...kept.map(({ bondMark, bondTable }) => ({
         pref: preference.answers,
         selector: `fwmark ${bondMark}`,
         table: bondTable,

@@ -71,3 +71,10 @@ test("without a fallback the last rule leads nowhere; by default main is asked a
   expect(rulesOf("orange")).toContainEqual({ pref: 1900, table: 21012 });
   expect(rulesOf(true).at(-1)).toEqual({ pref: 1300, table: 21000 });
 });
+
+test("what the Pi tells the LAN of a connection stays on the LAN wherever connections have a bond's mark", () => {
+  const inside = { pref: 1149, selector: "to 192.168.1.0/24", table: "main" };
+  const withForward = examplePlan((s) => (s.forwards = [{ ports: 8080, to: "192.168.1.10" }]));
+  expect(piRoutes(withForward).rules).toContainEqual(inside);
+  expect(piRoutes(examplePlan(() => {})).rules).not.toContainEqual(inside);
+});
