@@ -28,6 +28,16 @@ ${declared && `${declared}\n`}${text.join("\n\n")}
 `;
 }
 
+/** Values as nftables compares one with them. */
+export function anyOf(values: (string | number)[]): string {
+  return values.length === 1 ? String(values[0]) : `{ ${values.join(", ")} }`;
+}
+
+/** Interfaces as nftables compares one with them. */
+export function interfaces(names: string[]): string {
+  return anyOf(names.map((name) => `"${name}"`));
+}
+
 /**
  * TCP's segments are cut to what fits through the bond, for all who don't learn its MTU by themselves; and to
  * what a line passes whole, where larger packets would have to be cut there.

@@ -78,13 +78,13 @@ sub hang_up {
   print "$bond is dead: ", scalar @connections, " connections over it are at their end\n";
 }
 
-# Whether a bond is dead. Its time counts anew where another one begins to live: both may come back at once.
+# Whether a bond is dead, 1 or 0. Its time counts anew where another one begins to live: both may come back at once.
 sub dead {
   my ($bond, $lives, $others, $alone, $now) = @_;
   my $wait = $others ? $patience : $alone;
   if ($lives || !$wait) { undef $bond->{since} }
   elsif (!defined $bond->{since} || $bond->{others} != $others) { @$bond{qw(since others)} = ($now, $others) }
-  return !$lives && ($bond->{dead} || defined $bond->{since} && $now - $bond->{since} >= $wait);
+  return !$lives && ($bond->{dead} || defined $bond->{since} && $now - $bond->{since} >= $wait) ? 1 : 0;
 }
 
 sub main {
@@ -100,7 +100,7 @@ sub main {
     my @live = grep { carrier($_->{name}) } @bonds;
     for my $bond (@bonds) {
       my $lives = grep { $_ == $bond } @live;
-      my $dead = dead($bond, $lives, @live ? 1 : 0, $alone, $now) ? 1 : 0;
+      my $dead = dead($bond, $lives, @live ? 1 : 0, $alone, $now);
       next if $dead == $bond->{dead};
       my $word = $dead ? "add" : "delete";
       my $failed = system "nft $word element $table $set '{ $bond->{mark} }'";

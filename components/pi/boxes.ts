@@ -1,6 +1,6 @@
 import { byDhcp } from "../../site/lineInterface.ts";
 import { everyServer, type Plan, type PlannedLine } from "../../site/plan.ts";
-import type { FirewallRules } from "../firewall.ts";
+import { anyOf, type FirewallRules } from "../firewall.ts";
 
 /** The set that holds the hardware address of a line's box, which the gateways script keeps. */
 export function boxSet(line: string): string {
@@ -99,8 +99,7 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
 
 /** What is not for a server itself, in nftables' words: its addresses are reached as they were before us. */
 export function notServers(plan: Plan): string {
-  const servers = everyServer(plan).map(({ server }) => server.address);
-  return `ip daddr != ${servers.length === 1 ? servers[0] : `{ ${servers.join(", ")} }`}`;
+  return `ip daddr != ${anyOf(everyServer(plan).map(({ server }) => server.address))}`;
 }
 
 /**

@@ -1,5 +1,5 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
-import type { FirewallRules } from "../firewall.ts";
+import { anyOf, type FirewallRules, interfaces } from "../firewall.ts";
 import { ownInterfaces } from "./boxes.ts";
 
 /** The set of the marks of bonds that are dead for good: hangup.pl keeps it. */
@@ -19,7 +19,6 @@ export function canStray({ backups, direct }: Pick<Plan, "backups" | "direct">):
 export function connectionChains(plan: Plan): FirewallRules["chains"] {
   const all = everyServer(plan);
   if (!canStray(plan) && plan.forwards.length === 0) return [];
-  const doors = [...all.map(({ pi }) => pi.bond), plan.pi.interface, ...ownInterfaces(plan)];
   const notBonds = `iifname != ${interfaces(all.map(({ pi }) => pi.bond))}`;
   const only = all.length === 1 ? "ct direction reply " : "";
   const marked = all.map(({ bondMark }) => `${only}ct mark ${bondMark} meta mark set ${bondMark}`);
@@ -33,7 +32,7 @@ export function connectionChains(plan: Plan): FirewallRules["chains"] {
       ],
     },
     { name: "answers", hook: "route hook output priority mangle; policy accept", rules: marked },
-    ...(canStray(plan) ? failoverChains(all, notBonds, [...new Set(doors)]) : []),
+    ...(canStray(plan) ? failoverChains(all, notBonds) : []),
   ];
 }
 
@@ -42,12 +41,9 @@ export function connectionChains(plan: Plan): FirewallRules["chains"] {
  * the answers to a call that came in elsewhere: those stop here, and TCP is reset as soon as the bond counts as
  * dead (hangup.pl), for it may only be without a line for a moment. All else, and TCP that begins, goes on by the other way.
  */
-function failoverChains(
-  [main, ...backups]: Plan[],
-  notBonds: string,
-  doors: string[],
-): FirewallRules["chains"] {
+function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallRules["chains"] {
   const all = [main!, ...backups];
+  const doors = [...all.map(({ pi }) => pi.bond), main!.pi.interface, ...ownInterfaces(main!)];
   // The Pi's own word to the LAN, that a packet was too large say, belongs to the connection too.
   const outward = `ip daddr != ${main!.pi.lan}`;
   const stray = all.flatMap(({ bondMark, pi }) => {
@@ -77,15 +73,8 @@ function failoverChains(
       hook: "filter hook postrouting priority mangle; policy accept",
       rules: all.map(({ pi, bondMark }) => {
         const others = all.map((each) => each.bondMark).filter((mark) => mark !== bondMark);
-        const taken = others.length === 0 ? "ct mark 0" : `ct mark { ${[0, ...others].join(", ")} }`;
-        return `oifname "${pi.bond}" ct direction original ${taken} ct mark set ${bondMark}`;
+        return `oifname "${pi.bond}" ct direction original ct mark ${anyOf([0, ...others])} ct mark set ${bondMark}`;
       }),
     },
   ];
-}
-
-/** Interfaces as nftables compares one with them. */
-export function interfaces(names: string[]): string {
-  const quoted = names.map((name) => `"${name}"`);
-  return quoted.length === 1 ? quoted[0]! : `{ ${quoted.join(", ")} }`;
 }

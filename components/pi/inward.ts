@@ -1,8 +1,7 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
-import type { FirewallRules } from "../firewall.ts";
+import { type FirewallRules, interfaces } from "../firewall.ts";
 import { forwardedCalls } from "../forwards.ts";
 import { ownInterfaces } from "./boxes.ts";
-import { interfaces } from "./connections.ts";
 
 /**
  * Nobody begins a connection into the LAN from a bond, nor from a line's own interface, on which a box and its own LAN

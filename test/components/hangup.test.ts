@@ -47,7 +47,7 @@ test("a bond is dead a second after another one lives, and after its own time wh
       my $bond = { dead => 0 };
       for (${course.map((each) => `[${each}]`).join()}) {
         my ($at, $lives, $others) = @$_;
-        $bond->{dead} = dead($bond, $lives, $others, ${alone}, $at) ? 1 : 0;
+        $bond->{dead} = dead($bond, $lives, $others, ${alone}, $at);
         print "$at " if $bond->{dead};
       }`)
       .split(" ")

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cut, exec, type Measured, measure, ping, restore } from "../../lab/index.ts";
 import { answer, tryCall } from "./call.ts";
-import { far, longestGap, now, openBox, seenBy, shutTunnels, train } from "./direct.ts";
+import { far, longestGap, now, openBox, seenBy, train, tunnelsAgain, withoutTunnels } from "./direct.ts";
 import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
 
 const client = "192.168.1.10";
@@ -53,13 +53,11 @@ test("a connection that enters by a box is answered through it, whatever main's 
     expect((await tryCall("far", "tcp", seenBy[line], 2222)).answer).toContain("SSH-2.0");
   }
   // Most of all when the server is away: this is then the only way in.
-  await shutTunnels(true);
-  await slavesSettle(0);
+  await withoutTunnels(0);
   for (const line of ["ovh", "orange"] as const) {
     expect((await tryCall("far", "tcp", seenBy[line], 2222)).answer).toContain("SSH-2.0");
   }
-  await shutTunnels(false);
-  await slavesSettle(2, 60);
+  await tunnelsAgain();
 });
 
 test("when the line dies its traffic goes on by the next one, and comes back", async () => {

@@ -1,6 +1,6 @@
 import { expect } from "vitest";
 import { exec } from "../../lab/index.ts";
-import { must } from "./site.ts";
+import { must, slavesSettle } from "./site.ts";
 
 /** The machine out on the internet, and the addresses that the site's lines and its server have there. */
 export const far = "198.51.100.7";
@@ -25,6 +25,19 @@ export async function shutTunnels(shut: boolean): Promise<void> {
     `chain ${hook} { type filter hook ${hook} priority -50; udp ${hook === "input" ? "d" : "s"}port { 1194, 1195 } drop; };`;
   const table = `table inet shut { ${drop("input")} ${drop("output")} }`;
   await must("server", shut ? `nft '${table}'` : "nft delete table inet shut");
+}
+
+/** All tunnels are shut, and stay so for a time, s, after the bond has seen it. */
+export async function withoutTunnels(seconds: number): Promise<void> {
+  await shutTunnels(true);
+  await slavesSettle(0);
+  await must("guest", `sleep ${seconds}`);
+}
+
+/** They are opened again, and the bond is whole. */
+export async function tunnelsAgain(): Promise<void> {
+  await shutTunnels(false);
+  await slavesSettle(2, 60);
 }
 
 /**

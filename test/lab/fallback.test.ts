@@ -3,7 +3,18 @@ import { externalAddress } from "../../lab/demo.ts";
 import { exec, measure } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { answer, tryCall } from "./call.ts";
-import { far, longestGap, now, openBox, seenBy, shutTunnels, train, transferWhile } from "./direct.ts";
+import {
+  far,
+  longestGap,
+  now,
+  openBox,
+  seenBy,
+  shutTunnels,
+  train,
+  transferWhile,
+  tunnelsAgain,
+  withoutTunnels,
+} from "./direct.ts";
 import { deployedSite, must, mustUp, slavesSettle } from "./site.ts";
 
 let stack: Stack;
@@ -30,30 +41,16 @@ async function sendersAt(line: string, meanwhile: () => Promise<unknown>): Promi
 
 const bytes = { down: 8_000_000, up: 1_000_000 };
 
-/** All tunnels are shut, and stay so for a time, s, after the bond has seen it. */
-async function withoutTunnels(seconds: number): Promise<void> {
-  await shutTunnels(true);
-  await slavesSettle(0);
-  await must("guest", `sleep ${seconds}`);
-}
-
-async function tunnelsAgain(): Promise<void> {
-  await shutTunnels(false);
-  await slavesSettle(2, 60);
-}
-
 test("without a live tunnel new connections leave by a box, as the Pi's, and come back", async () => {
   expect(await externalAddress()).toBe(seenBy.server);
   const pings = train(60);
   await must("guest", "sleep 4");
   const shutAt = await now();
-  await shutTunnels(true);
-  await slavesSettle(0);
+  await withoutTunnels(0);
   expect(await externalAddress()).toBe(seenBy.orange);
   const { mbits } = await measure({ via: "bond", direction: "down", bytes: 3_000_000 });
   const openedAt = await now();
-  await shutTunnels(false);
-  await slavesSettle(2, 60);
+  await tunnelsAgain();
   await must("guest", "sleep 2");
   expect(await externalAddress()).toBe(seenBy.server);
   const output = await pings;

@@ -2,7 +2,7 @@ import { cp, rm } from "node:fs/promises";
 import { beforeAll, expect, test } from "vitest";
 import { kill, start } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
-import { deployedSite, eventually, must, mustUp, slavesSettle } from "./site.ts";
+import { deployedSite, eventually, generation, must, mustUp, slavesSettle } from "./site.ts";
 
 let stack: Stack;
 let interval = 100;
@@ -35,11 +35,6 @@ async function endedUp(file: string, signal?: "SIGINT"): Promise<string> {
   const { code, stdout, stderr } = await up;
   expect(code).not.toBe(0);
   return stdout + stderr;
-}
-
-/** The id of the generation that a host runs. */
-function generation(host: string): Promise<string> {
-  return must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current");
 }
 
 /** Both hosts go back by themselves to the generation before. */

@@ -75,7 +75,7 @@ test("from balance-rr to balance-xor layer3+4: connections spread over both line
   const talk = await beginTalk(far, 7007);
   await mustUp(stack);
   await slavesSettle(2);
-  // All tunnels and the bond were made anew under it: it says a word every quarter of a second, an up takes half a minute.
+  // All tunnels and the bond were made anew under it: it waits for each byte to come back.
   expect(await talk.end()).toBeGreaterThan(50);
   for (const [host, bond] of ends) {
     const text = await bonding(host, bond);

@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { kill, start } from "../../lab/index.ts";
-import { deployedSite, must, slavesSettle } from "./site.ts";
+import { deployedSite, generation, must, slavesSettle } from "./site.ts";
 
 // The power of either host is cut at every step of an activation, as the steps' own commands make it.
 const program = "adsl-bonding-dev";
@@ -15,7 +15,7 @@ beforeAll(async () => {
 async function running(host: string): Promise<string> {
   expect(await must(host, `ls ${folder}`)).not.toMatch(/trying|undone/);
   expect(await must(host, `${program} status`)).not.toMatch(/^(trying|drifted|check failed)/m);
-  return (await must(host, `sed -n 's/^generation //p' ${folder}/current`)).trim();
+  return generation(host);
 }
 
 /** Arms a host with its own generation, but for one tunnel's config, which gets a further line. */

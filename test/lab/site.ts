@@ -72,6 +72,11 @@ export async function eventually(place: string, command: string, seconds: number
   await must(place, loop, seconds + 30);
 }
 
+/** The id of the generation that a host runs. */
+export async function generation(host: string): Promise<string> {
+  return (await must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current")).trim();
+}
+
 /** Waits until so many slaves are up at both ends. */
 export async function slavesSettle(count: number, seconds = 30): Promise<void> {
   for (const [host, bond] of [

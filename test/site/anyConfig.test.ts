@@ -76,7 +76,8 @@ function expectSound(plan: Plan): void {
   distinct(all.map(({ server }) => server.address));
   distinct(all.flatMap(({ tunnels }) => tunnels.map(({ name }) => name)));
   const { ways } = direct;
-  distinct([...lines, ...ways].map(({ mark }) => mark).concat(all.map(({ bondMark }) => bondMark)));
+  const marks = [...lines, ...ways].map(({ mark }) => mark).concat(lines.map(({ stayMark }) => stayMark));
+  distinct([...marks, ...all.map(({ bondMark }) => bondMark)]);
   // 20999 and 21010 are the LAN's, and that of no fallback; 253 to 255 are the system's own.
   const tables = [...lines, ...ways].map(({ table }) => table).concat(all.map(({ bondTable }) => bondTable));
   distinct([...tables, 20999, 21010]);
