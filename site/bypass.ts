@@ -108,8 +108,13 @@ export interface Direct {
   bypass: Bypass[];
   /** The ways that are used. */
   ways: Way[];
-  /** What traffic without a live slave is routed by. */
-  fallback: "main" | "nowhere" | Way;
+  /** What traffic without a live slave is routed by; undefined: by nothing, it waits. */
+  fallback: "main" | Way | undefined;
+}
+
+/** Whether anything may leave past the bond: by choice, or where no slave lives, and then to its end. */
+export function leavesDirectly({ bypass, fallback }: Direct): boolean {
+  return bypass.length > 0 || fallback !== undefined;
 }
 
 const firstMark = 0xad11;
@@ -140,7 +145,7 @@ export function planDirect(
       dscp,
     })),
     ways: ways.filter((_, index) => used.has(names[index]!)),
-    fallback: typeof fallback === "string" ? wayOf(fallback) : fallback ? "main" : "nowhere",
+    fallback: typeof fallback === "string" ? wayOf(fallback) : fallback ? "main" : undefined,
   };
 }
 

@@ -17,7 +17,7 @@ export function hangupService(plan: Plan): Service[] {
   const all = everyServer(plan);
   const networks = [plan.pi.lan, ...all.map(({ bond }) => bond.network)].join();
   const bonds = all.map(({ pi, bondMark }) => `${pi.bond},${bondMark}`);
-  const alone = plan.direct.fallback === "nowhere" ? 0 : patience;
+  const alone = plan.direct.fallback ? patience : 0;
   const words = [`"inet ${names.nftTable}"`, deadBonds, networks, alone, ...bonds];
   const text = daemonUnit({
     description: `end of the connections over a dead bond of site ${plan.site}`,

@@ -1,3 +1,4 @@
+import { leavesDirectly } from "../../site/bypass.ts";
 import { byDhcp } from "../../site/lineInterface.ts";
 import { everyServer, type Plan, type PlannedLine } from "../../site/plan.ts";
 import { anyOf, type FirewallRules } from "../firewall.ts";
@@ -27,9 +28,11 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
   const { lines, pi, bond, direct, shaping } = plan;
   const ours = [pi.lan, bond.network, ...pi.otherNetworks].join(", ");
   const marks = `{ ${lines.map(({ mark }) => mark).join(", ")} }`;
-  const bonds = `{ ${everyServer(plan)
-    .map(({ bondMark }) => bondMark)
-    .join(", ")} }`;
+  // What asked for another way than this interface's, and was not answered there.
+  const asked = (device: string) => [
+    ...everyServer(plan).map(({ bondMark }) => bondMark),
+    ...lines.filter((line) => direct.fallback && line.interface !== device).map(({ stayMark }) => stayMark),
+  ];
   const elsewhere = notServers(plan);
   const ownDoors = new Set(ownInterfaces(plan));
   // On an interface of its own whatever leaves, be it for a box or for what else stands there.
@@ -37,7 +40,7 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
     lines.map((line) => (ownDoors.has(line.interface) ? out(line.interface) : towards(line, plan))),
   );
   const stray = `ip saddr ${pi.lan} ct direction original ct state established ct status & snat == 0`;
-  const counted = direct.bypass.length > 0 && shaping?.framing !== undefined;
+  const counted = leavesDirectly(direct) && shaping?.framing !== undefined;
   return {
     objects: [
       ...lines.map(({ name }) => `set ${boxSet(name)} { type ether_addr; }`),
@@ -52,9 +55,15 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
             ({ name, interface: device, mark }) =>
               `iifname "${device}" ether saddr @${boxSet(name)} ip saddr != ${pi.lan} fib daddr type local ct state new ct mark 0 ct mark set ${mark}`,
           ),
-          // A socket that is connected takes its mark from these (tcp_fwmark_accept), and so its very first route.
-          `fib daddr type local ct direction original ct mark ${marks} meta mark set ct mark`,
+          // What answers may be a machine behind the Pi, too, where the operator translates the address here.
+          `ct direction reply ct mark ${marks} meta mark set ct mark`,
         ],
+      },
+      {
+        name: "entered",
+        hook: "filter hook prerouting priority dstnat + 10; policy accept",
+        // A socket that is connected takes its mark from these (tcp_fwmark_accept), and so its very first route.
+        rules: [`fib daddr type local ct direction original ct mark ${marks} meta mark set ct mark`],
       },
       {
         name: "box_answers",
@@ -77,7 +86,7 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
               // What has only asked, in vain, is reset, so that its program asks anew, under another address.
               rules: [...ownDoors].flatMap((device) => [
                 `${out(device)} ${stray} meta l4proto != tcp reject`,
-                `${out(device)} ip saddr ${pi.lan} ct state new ct mark ${bonds} meta l4proto tcp reject with tcp reset`,
+                `${out(device)} ip saddr ${pi.lan} ct state new ct mark ${anyOf(asked(device))} meta l4proto tcp reject with tcp reset`,
               ]),
             },
           ]

@@ -1,13 +1,14 @@
-import { everyServer, type Plan } from "../../site/plan.ts";
+import { everyServer, type Plan, type PlannedLine } from "../../site/plan.ts";
 import { anyOf, type FirewallRules, interfaces } from "../firewall.ts";
 import { ownInterfaces } from "./boxes.ts";
+import { staying } from "./stays.ts";
 
 /** The set of the marks of bonds that are dead for good: hangup.pl keeps it. */
 export const deadBonds = "dead";
 
 /** Whether what belongs to a bond's connection has another way than that bond, which would be its end. */
 export function canStray({ backups, direct }: Pick<Plan, "backups" | "direct">): boolean {
-  return backups.length > 0 || direct.fallback !== "nowhere";
+  return backups.length > 0 || direct.fallback !== undefined;
 }
 
 /**
@@ -32,7 +33,7 @@ export function connectionChains(plan: Plan): FirewallRules["chains"] {
       ],
     },
     { name: "answers", hook: "route hook output priority mangle; policy accept", rules: marked },
-    ...(canStray(plan) ? failoverChains(all, notBonds) : []),
+    ...(canStray(plan) ? failoverChains(all, notBonds, staying(plan)) : []),
   ];
 }
 
@@ -41,9 +42,15 @@ export function connectionChains(plan: Plan): FirewallRules["chains"] {
  * the answers to a call that came in elsewhere: those stop here, and TCP is reset as soon as the bond counts as
  * dead (hangup.pl), for it may only be without a line for a moment. All else, and TCP that begins, goes on by the other way.
  */
-function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallRules["chains"] {
+function failoverChains(
+  [main, ...backups]: Plan[],
+  notBonds: string,
+  stays: PlannedLine[],
+): FirewallRules["chains"] {
   const all = [main!, ...backups];
+  // What is told to others behind the Pi, as to a container there, is no stray.
   const doors = [...all.map(({ pi }) => pi.bond), main!.pi.interface, ...ownInterfaces(main!)];
+  const ways = `oifname ${interfaces(doors)}`;
   // The Pi's own word to the LAN, that a packet was too large say, belongs to the connection too.
   const outward = `ip daddr != ${main!.pi.lan}`;
   const stray = all.flatMap(({ bondMark, pi }) => {
@@ -60,20 +67,22 @@ function failoverChains([main, ...backups]: Plan[], notBonds: string): FirewallR
     {
       name: "stray",
       hook: "filter hook forward priority filter; policy accept",
-      rules: stray.map((rule) => `${notBonds} ${rule}`),
+      rules: stray.map((rule) => `${notBonds} ${ways} ${rule}`),
     },
     {
       name: "own_stray",
       hook: "filter hook output priority filter; policy accept",
-      // The reset itself goes by the loopback; and what is told to others behind the Pi, as to a container there, is no stray.
-      rules: stray.map((rule) => `oifname ${interfaces(doors)} ${rule}`),
+      // The reset itself goes by the loopback.
+      rules: stray.map((rule) => `${ways} ${rule}`),
     },
     {
       name: "leaving",
       hook: "filter hook postrouting priority mangle; policy accept",
       rules: all.map(({ pi, bondMark }) => {
         const others = all.map((each) => each.bondMark).filter((mark) => mark !== bondMark);
-        return `oifname "${pi.bond}" ct direction original ct mark ${anyOf([0, ...others])} ct mark set ${bondMark}`;
+        // A box's may be here whom no box ever answered.
+        const asked = stays.map(({ stayMark }) => stayMark);
+        return `oifname "${pi.bond}" ct direction original ct mark ${anyOf([0, ...others, ...asked])} ct mark set ${bondMark}`;
       }),
     },
   ];

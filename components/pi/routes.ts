@@ -30,7 +30,7 @@ const nowhereTable = 21010;
 export function piRoutes(plan: Plan): Routes {
   const { lines, pi, forwards, direct } = plan;
   const { ways, fallback } = direct;
-  const last = fallback === "nowhere" ? nowhereTable : fallback === "main" ? undefined : fallback.table;
+  const last = fallback ? (fallback === "main" ? undefined : fallback.table) : nowhereTable;
   const all = everyServer(plan);
   const lan = lanFirst(lines, pi);
   const kept = forwards.length > 0 || all.length > 1 ? all : [];

@@ -1,10 +1,10 @@
 import type { Plan, PlannedLine } from "../../site/plan.ts";
-import type { FirewallRules } from "../firewall.ts";
+import { anyOf, type FirewallRules } from "../firewall.ts";
 import { notServers, towards } from "./boxes.ts";
 
 /** The lines by whose boxes traffic may leave while the bond is dead. */
 export function staying({ lines, direct }: Pick<Plan, "lines" | "direct">): PlannedLine[] {
-  return direct.fallback === "nowhere" ? [] : lines;
+  return direct.fallback ? lines : [];
 }
 
 /**
@@ -20,10 +20,10 @@ export function stayChains(plan: Plan): FirewallRules["chains"] {
     {
       name: "begun",
       hook: "filter hook postrouting priority mangle; policy accept",
-      rules: lines.map(
-        (line) =>
-          `${towards(line, plan)} ${notServers(plan)} meta l4proto tcp ct state new ct mark 0 ct mark set ${line.stayMark}`,
-      ),
+      rules: lines.map((line) => {
+        const others = lines.filter((other) => other !== line).map(({ stayMark }) => stayMark);
+        return `${towards(line, plan)} ${notServers(plan)} meta l4proto tcp ct state new ct mark ${anyOf([0, ...others])} ct mark set ${line.stayMark}`;
+      }),
     },
     {
       name: "stays",

@@ -1,3 +1,4 @@
+import { leavesDirectly } from "../../site/bypass.ts";
 import { encapsulations } from "../../site/mtu.ts";
 import type { Plan } from "../../site/plan.ts";
 import type { Names } from "../names.ts";
@@ -12,9 +13,9 @@ export interface Counting {
   share(tap: string): string;
 }
 
-/** Undefined where nothing is chosen to leave past the bond. */
+/** Undefined where nothing ever leaves past the bond. */
 export function planCounting({ lines, direct }: Plan, names: Names): Counting | undefined {
-  if (direct.bypass.length === 0) return undefined;
+  if (!leavesDirectly(direct)) return undefined;
   return {
     table: names.nftTable,
     costs: lines.map(({ name, encapsulation }) => {

@@ -56,9 +56,9 @@ test("what leaves directly by two boxes on one interface of their own is counted
   ]);
   expect(rulesOf("strays")).toHaveLength(4);
   expect(rulesOf("begun")).toEqual([
-    'oifname "eth1" rt ip nexthop 10.0.2.1 ip daddr != 203.0.113.10 meta l4proto tcp ct state new ct mark 0 ct mark set 44337',
-    'oifname "eth1" rt ip nexthop 10.0.2.2 ip daddr != 203.0.113.10 meta l4proto tcp ct state new ct mark 0 ct mark set 44338',
-    'oifname "eth2" ip daddr != 203.0.113.10 meta l4proto tcp ct state new ct mark 0 ct mark set 44339',
+    'oifname "eth1" rt ip nexthop 10.0.2.1 ip daddr != 203.0.113.10 meta l4proto tcp ct state new ct mark { 0, 44338, 44339 } ct mark set 44337',
+    'oifname "eth1" rt ip nexthop 10.0.2.2 ip daddr != 203.0.113.10 meta l4proto tcp ct state new ct mark { 0, 44337, 44339 } ct mark set 44338',
+    'oifname "eth2" ip daddr != 203.0.113.10 meta l4proto tcp ct state new ct mark { 0, 44337, 44338 } ct mark set 44339',
   ]);
 });
 

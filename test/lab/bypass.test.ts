@@ -1,7 +1,17 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cut, exec, type Measured, measure, ping, restore } from "../../lab/index.ts";
 import { answer, tryCall } from "./call.ts";
-import { far, longestGap, now, openBox, seenBy, train, tunnelsAgain, withoutTunnels } from "./direct.ts";
+import {
+  far,
+  longestGap,
+  now,
+  openBox,
+  queueRate,
+  seenBy,
+  train,
+  tunnelsAgain,
+  withoutTunnels,
+} from "./direct.ts";
 import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
 
 const client = "192.168.1.10";
@@ -113,17 +123,12 @@ test("a TCP connection on the line that died is reset by the far end once it spe
 });
 
 test("what leaves directly counts against its line: pings through the bond stay short beside an upload", async () => {
-  const rate = async () => {
-    const found = await must("pi", "tc qdisc show dev bond0 root");
-    const [, number, unit] = /bandwidth (\d+)([KM]?)bit/.exec(found)!;
-    return Number(number) * (unit === "M" ? 1000 : unit === "K" ? 1 : 0.001);
-  };
-  const whole = await rate();
+  const whole = await queueRate();
   const idle = await ping("client", far);
   const upload = async (): Promise<Measured & { rate: number }> => {
     const stream = exec("client", `iperf3 -c ${far} -u -b 300k -l 1000 -t 24`, { timeoutSeconds: 60 });
     await must("guest", "sleep 4");
-    const during = await rate();
+    const during = await queueRate();
     const measured = await measure({ via: "bond", direction: "up", bytes: 900_000, ping: true });
     expect((await stream).code).toBe(0);
     return { ...measured, rate: during };

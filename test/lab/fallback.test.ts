@@ -8,6 +8,7 @@ import {
   longestGap,
   now,
   openBox,
+  queueRate,
   seenBy,
   shutTunnels,
   train,
@@ -15,7 +16,7 @@ import {
   tunnelsAgain,
   withoutTunnels,
 } from "./direct.ts";
-import { deployedSite, must, mustUp, slavesSettle } from "./site.ts";
+import { deployedSite, eventually, must, mustUp, slavesSettle } from "./site.ts";
 
 let stack: Stack;
 
@@ -38,6 +39,11 @@ async function sendersAt(line: string, meanwhile: () => Promise<unknown>): Promi
   );
   return [...new Set(senders)];
 }
+
+/** An operator's own rule: what comes to the Pi's SSH from the box ovh is a LAN host's. */
+const translation = `table ip operator {
+  chain inward { type nat hook prerouting priority dstnat; ip saddr 198.51.100.0/24 tcp dport 22 dnat to 192.168.1.10 }
+}`;
 
 const bytes = { down: 8_000_000, up: 1_000_000 };
 
@@ -75,14 +81,31 @@ test.each(["down", "up"] as const)(
 );
 
 test.each(["down", "up"] as const)(
-  "TCP that began by a box ends by it, though the bond is back: %s",
+  "TCP that began by a box ends by it, though the bond is back, whose queue leaves it room: %s",
   async (direction) => {
+    const alone = await queueRate();
+    let beside = alone;
     await withoutTunnels(0);
-    const { whole, said } = await transferWhile(direction, bytes[direction], tunnelsAgain);
+    const { whole, said } = await transferWhile(direction, 2 * bytes[direction], async () => {
+      await tunnelsAgain();
+      await must("guest", "sleep 2");
+      beside = await queueRate();
+    });
     expect(whole, said).toBe(true);
     expect(await externalAddress()).toBe(seenBy.server);
+    console.log(`the Pi's queue: ${alone} kbit/s, ${beside} beside it`);
+    if (direction === "up") expect(beside).toBeLessThan(alone / 2);
+    await eventually("pi", `tc qdisc show dev bond0 root | grep -q 'bandwidth ${alone}Kbit'`, 10);
   },
 );
+
+test("who calls by a box is answered through it by a LAN host, too, where the Pi translates the address", async () => {
+  await openBox("ovh");
+  await answer("client", "tcp:22");
+  await must("pi", `nft '${translation}'`);
+  expect((await tryCall("far", "tcp", seenBy.ovh, 2222)).answer).toBe(`22 ${far}`);
+  await must("pi", "nft delete table ip operator");
+});
 
 test("TCP that asked by the bond as it died, and asks again, begins by a box", async () => {
   await shutTunnels(true);
