@@ -70,6 +70,20 @@ test("so is one that loses a quarter away from the site; the end of the watch gi
   await slavesSettle(2, 10);
 });
 
+test("and one that loses just every fifth packet, the least that counts", async () => {
+  const began = await now();
+  const fifth = "numgen inc mod 5 == 0 drop";
+  await must(
+    "ovh",
+    `nft 'table ip fifth { chain lost { type filter hook forward priority 0; icmp type echo-reply ${fifth}; }; }'`,
+  );
+  expect(await until("ovh is out", began, 30)).toBeLessThan(15);
+  await slavesSettle(1, 5);
+  await must("ovh", "nft delete table ip fifth");
+  await must("pi", "systemctl restart adsl-dev-watch");
+  await slavesSettle(2, 10);
+});
+
 test("a tenth lost in both directions doesn't make a line come and go", async () => {
   const began = await now();
   await lose("ovh", 10);
