@@ -89,7 +89,10 @@ function loginArguments(login: Login, host: string, knownHosts: string): string[
     HostKeyAlgorithms: login.hostKey.split(" ")[0]!,
     LogLevel: "ERROR",
     ServerAliveInterval: "10",
-    ...(login.privateKeyFile && { IdentityFile: expandHome(login.privateKeyFile), IdentitiesOnly: "yes" }),
+    // Without one the agent's keys serve, as they do with Pulumi's plugin, which knows of no default files.
+    ...(login.privateKeyFile
+      ? { IdentityFile: expandHome(login.privateKeyFile), IdentitiesOnly: "yes" }
+      : { IdentityFile: "none" }),
   };
   return [
     ...["-F", "none"],
@@ -109,7 +112,11 @@ function explain({ host, ssh, address }: Look, stderr: string): string {
     return `${ssh.user} can't use sudo there without a password; allow it, or log in as root`;
   }
   const last = stderr.trim().split("\n").at(-1);
-  return `no login as ${who}${ssh.jump ? ` through ${ssh.jump.host}` : ""}: ${last}`;
+  const hint =
+    /Permission denied/.test(stderr) && !ssh.privateKeyFile
+      ? ". Is your key in the agent (ssh-add -l)? If you have none, write ssh.privateKeyFile"
+      : "";
+  return `no login as ${who}${ssh.jump ? ` through ${ssh.jump.host}` : ""}: ${last}${hint}`;
 }
 
 export function run(file: string, args: string[], stdin: string) {

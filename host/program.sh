@@ -93,17 +93,27 @@ enabled_units() {
   systemctl list-unit-files --type=service,socket,timer --state=enabled --plain --no-legend | cut -d ' ' -f 1
 }
 
-# Runs apt without its talk, but for its waiting while another package manager holds the lock (which it does
-# for ten minutes), and for its last lines when it fails.
+# Runs apt without its talk, but for its last lines when it fails, and for its waiting while another package manager is
+# at work: ten minutes. For dpkg's lock apt waits by itself; for those of its lists and archives, which a machine just
+# started may hold for its daily update, we do.
 quietly() {
   log=$(mktemp)
-  { "$@" -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 2>&1 && echo ended well; } | tee "$log" |
-    sed -u -n 's/.*\(Waiting for cache lock.*\)/\1/p' >&2
-  [ "$(tail -n 1 "$log")" = "ended well" ] || {
-    tail -n 5 "$log" >&2
-    rm -f "$log"
-    return 1
-  }
+  read -r patience _ </proc/uptime
+  patience=$((${patience%.*} + 600))
+  until
+    { "$@" -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 2>&1 && echo ended well; } | tee "$log" |
+      sed -u -n 's/.*\(Waiting for cache lock.*\)/\1/p' >&2
+    [ "$(tail -n 1 "$log")" = "ended well" ]
+  do
+    read -r uptime _ </proc/uptime
+    if ! grep -q "Could not get lock" "$log" || [ "${uptime%.*}" -ge "$patience" ]; then
+      tail -n 5 "$log" >&2
+      rm -f "$log"
+      return 1
+    fi
+    grep -m 1 "Could not get lock" "$log" | sed 's/^E: //; s/$/ Waiting for it./' >&2
+    sleep 5
+  done
   rm -f "$log"
 }
 

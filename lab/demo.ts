@@ -32,16 +32,17 @@ export async function externalAddress(): Promise<string> {
 export async function demo(options: Options = {}): Promise<void> {
   const { site, hosts, clock } = await up(options);
   const stack = await openStack(await facts());
-  step("pulumi up of the stack dev (about 60 resources, each a login on a slow machine)");
+  step("pulumi up of the stack dev (about 70 resources, each a login on a slow machine)");
   const code = await stack.show(["up", "--yes", "--skip-preview", "--suppress-outputs"]);
   if (code !== 0) throw new LabError("pulumi up failed: see above");
 
   step("looking at what came of it");
   const lines = site.lines.length;
+  const server = site.servers[0]!.name;
   const findings: Finding[] = [];
   for (const [host, bond] of [
     ["pi", "bond0"],
-    ["server", "bond-dev"],
+    [server, "bond-dev"],
   ] as const) {
     const count = await slavesUp(host, bond);
     findings.push({ what: `slaves up, ${host}`, found: `${count} of ${lines}`, right: count === lines });
@@ -53,7 +54,11 @@ export async function demo(options: Options = {}): Promise<void> {
     right: across.lost === 0,
   });
   const seen = await externalAddress();
-  findings.push({ what: "address the LAN is seen with", found: seen, right: seen === hosts.server!.address });
+  findings.push({
+    what: "address the LAN is seen with",
+    found: seen,
+    right: seen === hosts[server]!.address,
+  });
 
   const alone: number[] = [];
   for (const via of [...site.lines.map(({ name }) => name), "bond"]) {

@@ -132,6 +132,8 @@ async function recipe(): Promise<string[]> {
 export async function prepareMachine(programs: Record<string, string> = machinePackages): Promise<void> {
   if (process.platform !== "linux")
     throw new LabError("the lab needs Linux: run it on a Debian or Ubuntu machine");
+  if (programs === machinePackages && process.arch !== "x64")
+    throw new LabError(`the lab needs an x86-64 machine, as its guest is one; this one is ${process.arch}`);
   if (process.getuid?.() !== 0) throw new LabError("the lab builds root file systems: run it as root (sudo)");
   const missing = Object.entries(programs).filter(([program]) => !installed(program));
   if (missing.length === 0) return;

@@ -36,6 +36,15 @@ function debian(word: string | undefined): lab.Debian {
   return oneOf(word, ["12", "13"], "13") === "12" ? 12 : 13;
 }
 
+const known = {
+  clock: { type: "string" },
+  guest: { type: "string" },
+  hosts: { type: "string" },
+  site: { type: "string" },
+  "own-guest": { type: "string", multiple: true },
+  help: { type: "boolean" },
+} as const;
+
 const directions = ["in", "out", "both"] as const;
 
 async function measureAll(vias: string[], words: (string | undefined)[]): Promise<void> {
@@ -55,16 +64,13 @@ async function main(): Promise<void> {
   const parsed = parseArgs({
     allowPositionals: true,
     strict: false,
-    options: {
-      clock: { type: "string" },
-      guest: { type: "string" },
-      hosts: { type: "string" },
-      site: { type: "string" },
-      "own-guest": { type: "string", multiple: true },
-      help: { type: "boolean" },
-    },
+    options: known,
   });
   const [word, name = "", ...rest] = parsed.positionals;
+  // Past `ssh` and `exec` options are the command's own.
+  const ours = !["ssh", "exec"].includes(word ?? "");
+  const unknown = Object.keys(parsed.values).find((option) => !(option in known));
+  if (ours && unknown) throw new lab.LabError(`there is no option --${unknown}\n${usage}`);
   const values = parsed.values as Record<string, string | undefined>;
   const options: lab.Options = {
     clock:
@@ -74,8 +80,7 @@ async function main(): Promise<void> {
     site: values.site,
     ownGuests: parsed.values["own-guest"] as string[] | undefined,
   };
-  // Past `ssh` and `exec` it is the command's own.
-  if (parsed.values.help && !["ssh", "exec"].includes(word ?? "")) return console.log(usage);
+  if (parsed.values.help && ours) return console.log(usage);
   switch (word) {
     case undefined:
       return demo(options);

@@ -42,7 +42,7 @@ async function sendersAt(line: string, meanwhile: () => Promise<unknown>): Promi
 
 /** An operator's own rule: what comes to the Pi's SSH from the box ovh is a LAN host's. */
 const translation = `table ip operator {
-  chain inward { type nat hook prerouting priority dstnat; ip saddr 198.51.100.0/24 tcp dport 22 dnat to 192.168.1.10 }
+  chain inward { type nat hook prerouting priority dstnat; ip saddr 198.51.100.0/24 tcp dport 22 dnat to 192.168.1.10; }
 }`;
 
 const bytes = { down: 8_000_000, up: 1_000_000 };

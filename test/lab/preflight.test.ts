@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { cut, restore } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
-import { must, mustUp, pristineSite, slavesSettle } from "./site.ts";
+import { must, pristineSite, slavesSettle } from "./site.ts";
 
 let stack: Stack;
 
@@ -42,10 +42,26 @@ test("a host that can't be reached is told by a preview, and stops an up", async
   expect((await stack.pulumi(["up", "--yes", "--skip-preview"])).code).not.toBe(0);
 });
 
-test("a bond0 that the module made by itself is no hindrance", async () => {
+/** Holds apt's and dpkg's locks (fcntl's, which are other ones than flock's) for a time, as the daily update of a machine just started does. */
+const updating = `
+  use Fcntl;
+  my @held = map {
+    open my $file, ">>", $_ or die "$_: $!";
+    fcntl $file, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0) or die "$_: $!";
+    $file;
+  } "/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend";
+  sleep 60`;
+
+test("a bond0 that the module made by itself is no hindrance, and a package manager at work is waited for", async () => {
   await must("pi", "ip link set dummy0 nomaster && ip link del dummy0");
+  await must(
+    "pi",
+    `setsid perl -e '${updating}' >/dev/null 2>&1 </dev/null & sleep 1; pgrep -f lock-frontend`,
+  );
   await stack.configure(() => {});
-  await mustUp(stack);
+  const { code, stdout, stderr } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
+  expect(code, stdout + stderr).toBe(0);
+  expect(stdout).toMatch(/Could not get lock .*Waiting for it/);
   await slavesSettle(2);
 });
 
