@@ -79,7 +79,7 @@ export function renderFirewallScript(names: Names, exceptions: Exception[], also
     `nft -s -t list table ${table} 2>/dev/null | sed "s/^[[:space:]]*//; s/ {$//; /^}/d; /^$/d"`,
     ...chains.map(
       (chain) =>
-        `nft -s list chain ${chain} 2>/dev/null | sed -n '/${names.mark}/s/^[[:space:]]*/${chain}: /p'`,
+        `nft -s list chain ${chain} 2>/dev/null | sed -n '/comment "${names.mark}"/s/^[[:space:]]*/${chain}: /p'`,
     ),
   ];
   return renderStateScript({

@@ -170,9 +170,12 @@ function outsideOf(plan: Plan, pi: Observation, servers: Observation[]): string 
   const plans = everyServer(plan);
   const index = device ? plans.findIndex((each) => each.pi.bond === device) : 0;
   if (index < 0) return `the LAN leaves by ${device}, past the bond`;
+  const { server, vpn } = plans[index]!;
   const seen = servers[index];
   const [, address] = (seen ? (all(seen, "leaves")[0] ?? "") : "").split(" ");
-  const under = address ? `under ${address}` : `under ${plans[index]!.server.address}, says the config`;
+  // Where it binds to an address it sends from that: the outside one, or what its provider translates to that.
+  const own = address && vpn.bind ? server.address : address;
+  const under = own ? `under ${own}` : `under ${server.address}, says the config`;
   if (!device) return `through the bond the LAN is seen ${under}`;
   const instead = index > 0 ? `, in place of ${plan.pi.bond}` : "";
   return `the LAN leaves through ${device}${instead}, and is seen ${under}`;

@@ -31,6 +31,16 @@ export function piFirewall(plan: Plan): FirewallRules {
         hook: "filter hook forward priority mangle; policy accept",
         rules: all.map(({ pi, bond }) => clampSegments(pi.bond, bond.segment)),
       },
+      // The Pi itself learns the bond's MTU, but not what a line would have to cut.
+      ...(plan.bond.segment
+        ? [
+            {
+              name: "own_segments",
+              hook: "filter hook output priority mangle; policy accept",
+              rules: all.map(({ pi, bond }) => clampSegments(pi.bond, bond.segment)),
+            },
+          ]
+        : []),
       ...connectionChains(plan),
       ...piForwards(plan),
       ...boxes.chains,

@@ -72,6 +72,15 @@ knows_bonds() {
   for bond in $BONDS; do case $1 in *"$bond"*) ;; *) return 1 ;; esac; done
 }
 
+# Whether a chain drops what none of its rules takes: by its policy, or by a last rule.
+closes() { # closes FAMILY TABLE CHAIN POLICY
+  [ "$4" = drop ] || nft -s list chain "$1" "$2" "$3" | grep -qE '^[[:space:]]*(counter )?(drop|reject.*)$'
+}
+
+iptables_closes() { # iptables_closes CHAIN
+  iptables -S "$1" | grep -qxE -- "-P $1 DROP|-A $1 -j (DROP|REJECT).*"
+}
+
 # Somebody else's chain that drops what is forwarded, and knows nothing of a bond of ours: no accept of ours overrides it.
 if command -v nft >/dev/null; then
   nft list chains 2>/dev/null | awk '
@@ -80,23 +89,21 @@ if command -v nft >/dev/null; then
     / hook (forward|input) / && table ~ /^(ip|inet) / && table !~ / adsl_bonding_/ { print table, chain, / hook input / ? "input" : "forward", /policy drop/ ? "drop" : "accept" }' |
     while read -r family table chain hook policy; do
       if [ "$hook" = input ]; then
-        [ "$policy" != drop ] || tell closed "$family $table $chain"
+        ! closes "$family" "$table" "$chain" "$policy" || tell closed "$family $table $chain"
         continue
       fi
       # Rules of ours there go with the next generation, where the config does not ask for them.
       ! knows_bonds "$(nft list table "$family" "$table" | grep -v "comment \"adsl-bonding-$SITE\"")" || continue
       case " $LET " in *" $family,$table,$chain "*) continue ;; esac
-      if [ "$policy" = drop ] || nft -s list chain "$family" "$table" "$chain" | grep -qE '^[[:space:]]*(counter )?(drop|reject.*)$'; then
-        tell blocks "$family $table $chain"
-      fi
+      ! closes "$family" "$table" "$chain" "$policy" || tell blocks "$family $table $chain"
     done
 elif command -v iptables >/dev/null; then
   # Its firewall may have come without nft, as ufw does; its chains are called so in nft's words.
   case " $LET " in
     *" ip,filter,FORWARD "*) ;;
-    *) ! iptables -S FORWARD | grep -qx -- '-P FORWARD DROP' || knows_bonds "$(iptables -S | grep -v "adsl-bonding-$SITE")" || tell blocks "ip filter FORWARD" ;;
+    *) ! iptables_closes FORWARD || knows_bonds "$(iptables -S | grep -vE "adsl-bonding-$SITE([ \"]|$)")" || tell blocks "ip filter FORWARD" ;;
   esac
-  ! iptables -S INPUT | grep -qx -- '-P INPUT DROP' || tell closed "ip filter INPUT"
+  ! iptables_closes INPUT || tell closed "ip filter INPUT"
 fi
 
 for each in $LET; do

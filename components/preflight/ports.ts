@@ -62,6 +62,22 @@ export function suspect(plan: Plan, server: Facts, pi: Facts): string[] {
   return [...closed, ...answersElsewhere(plan, server), advice.join(" ")];
 }
 
+/**
+ * What the Pi's own firewall may keep from it. The tunnels need nothing let in there; what the LAN asks of it does, and what is
+ * forwarded to it. Which of a chain's rules take that is not known.
+ */
+export function mayBeShut({ lan, forwards, pi }: Plan, seen: Facts): string[] {
+  const wanted = [
+    ...(lan ? [`${lan.dhcp ? "DHCP (UDP port 67) and " : ""}DNS (port 53) on ${pi.interface}`] : []),
+    ...(forwards.some(({ host }) => host === undefined) ? [`the ports forwarded to it on ${pi.bond}`] : []),
+  ];
+  if (wanted.length === 0) return [];
+  return (seen.get("closed") ?? []).map(
+    (chain) =>
+      `pi: its firewall's chain ${chain} drops what none of its rules takes: see that these let in ${wanted.join(", and ")}`,
+  );
+}
+
 /** Ports in words, by their protocols: `UDP ports 1194-1195, 1200 and TCP port 443`. */
 function portsInWords(ports: Port[]): string {
   const of = (protocol: string) => ports.filter((each) => each.protocol === protocol).map(({ port }) => port);

@@ -6,7 +6,7 @@ import { warnOfOffers } from "../lan/offers.ts";
 import { adviseCiphers, doubt, judge, parted } from "./judge.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
 import { addressDoubts, addressProblems, routeDoubts, routeProblems } from "./networks.ts";
-import { suspect } from "./ports.ts";
+import { mayBeShut, suspect } from "./ports.ts";
 
 const script = ["probe.sh", "look.sh"]
   .map((name) => readFileSync(new URL(name, import.meta.url), "utf8"))
@@ -56,6 +56,7 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   for (const { seen, end } of hosts) {
     for (const line of doubt(seen.host, end.ssh.hostKey, seen.facts)) await pulumi.log.info(line);
   }
+  for (const line of mayBeShut(plan, pi.facts)) await pulumi.log.info(line);
   for (const line of adviseCiphers(plan.vpn.ciphers[0]!, pi.facts)) await pulumi.log.info(line);
   for (const line of warnOfOffers(pi.facts)) await pulumi.log.warn(`pi: ${line}`);
   const apart = parted(hosts.map(({ seen }) => seen));

@@ -5,7 +5,9 @@ import { tunnelSources } from "./sources.ts";
 
 /** The server's rules: the site leaves under the server's address, and nobody begins a connection into it but by a forward. */
 export function serverFirewall(plan: Plan): FirewallRules {
-  const { pi, server, bond } = plan;
+  const { pi, server, bond, vpn } = plan;
+  // Of several addresses the kernel would take its interface's first one.
+  const under = vpn.bind ? `snat ip to ${vpn.bind}` : "masquerade";
   const inside = [pi.lan, bond.network, ...pi.otherNetworks];
   const { chains, accepts } = serverForwards(plan);
   const sources = tunnelSources(plan);
@@ -26,7 +28,7 @@ export function serverFirewall(plan: Plan): FirewallRules {
       {
         name: "postrouting",
         hook: "nat hook postrouting priority srcnat; policy accept",
-        rules: [`ip saddr { ${inside.join(", ")} } oifname != "${server.bond}" masquerade`],
+        rules: [`ip saddr { ${inside.join(", ")} } oifname != "${server.bond}" ${under}`],
       },
     ],
   };

@@ -11,14 +11,15 @@ import { sourcesLoad, sourcesService } from "./sources.ts";
 export class RemoteServer extends Machine {
   constructor(plan: Plan, installation?: string, options?: pulumi.ComponentResourceOptions) {
     const names = namesOf(plan);
+    const { server, vpn } = plan;
     const texts = {
       routes: serverRoutes(plan),
       firewall: serverFirewall(plan),
       firewallAlso: sourcesLoad(plan, names),
       check: renderCheck(plan.server, plan, {
         demands: `[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail "net.ipv4.ip_forward is off"
-# What it masquerades with: the address of its own way out.
-way="and the site is seen under $(ip -4 route get 192.0.2.1 | sed -nE 's/.* src ([0-9.]+).*/\\1/p')"`,
+# Without an address to bind to it masquerades, with that of its own way out.
+way="and the site is seen under ${vpn.bind ? server.address : `$(ip -4 route get 192.0.2.1 | sed -nE 's/.* src ([0-9.]+).*/\\1/p')`}"`,
       }),
       sysctl: {
         "net.ipv4.ip_forward": 1,

@@ -13,7 +13,7 @@ import {
   routeDoubts,
   routeProblems,
 } from "../../components/preflight/networks.ts";
-import { suspect } from "../../components/preflight/ports.ts";
+import { mayBeShut, suspect } from "../../components/preflight/ports.ts";
 import { fingerprint, parseFacts } from "../../host/inspect.ts";
 import { examplePlan } from "../example.ts";
 
@@ -43,6 +43,17 @@ const threeTunnels = examplePlan((site) => {
   site.vpn = { bind: "203.0.113.10" };
   site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
   site.lan = { dhcp: { from: "192.168.1.100", to: "192.168.1.199" } };
+});
+
+test("a chain on the Pi that drops the rest is told where something is asked of the Pi", () => {
+  const closed = parseFacts("closed=inet byhand input\n");
+  expect(mayBeShut(examplePlan(), closed)).toEqual([]);
+  expect(mayBeShut(threeTunnels, parseFacts(""))).toEqual([]);
+  const withForward = examplePlan((site) => (site.forwards = [{ ports: 8022, to: "192.168.1.252" }]));
+  expect(mayBeShut(threeTunnels, closed)).toEqual([
+    "pi: its firewall's chain inet byhand input drops what none of its rules takes: see that these let in DHCP (UDP port 67) and DNS (port 53) on eth0",
+  ]);
+  expect(mayBeShut(withForward, closed)[0]).toMatch(/let in the ports forwarded to it on bond0$/);
 });
 
 test("each end is told the ports that will be its own, and the Pi what to try each line with", () => {
