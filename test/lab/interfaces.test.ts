@@ -3,6 +3,8 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { cut, down, exec, facts, reset, restore, up } from "../../lab/index.ts";
 import { openStack, type Stack } from "../../lab/stack.ts";
+import { answer, tryCall } from "./call.ts";
+import { far, openBox, seenBy, tunnelsAgain, withoutTunnels } from "./direct.ts";
 import { eventually, must, mustUp, slavesSettle, tracesOn } from "./site.ts";
 
 /** The second box stands behind the Pi's second network card, at the first box's address, and gives it by DHCP. */
@@ -41,11 +43,13 @@ test("a plain Pi tells the LAN of a way round it", async () => {
   expect(await redirects()).toBeGreaterThan(0);
 });
 
+const twoBoxes: Parameters<Stack["configure"]>[0] = (site) => {
+  site.lines[0].gateway = "192.168.1.254";
+  Object.assign(site.lines[1], { gateway: "dhcp", interface: "eth1" });
+};
+
 test("two boxes at one address, one of them by DHCP, make a bond", async () => {
-  await stack.configure((site) => {
-    site.lines[0].gateway = "192.168.1.254";
-    Object.assign(site.lines[1], { gateway: "dhcp", interface: "eth1" });
-  });
+  await stack.configure(twoBoxes);
   await mustUp(stack);
   await slavesSettle(2, 60);
   expect(await must("pi", "ip route show table 21001")).toContain("default via 192.168.1.254 dev eth0");
@@ -87,6 +91,31 @@ test("redirects are neither sent nor taken, on interfaces yet to come neither", 
   expect(await must("server", `cd /proc/sys/net/ipv4/conf; cat all/send_redirects; ${far}`)).toBe(
     "0\n".repeat(7),
   );
+});
+
+test("past the bond, too: what is chosen, what is left without a tunnel, calls that enter there; by a server's second address", async () => {
+  const second = "203.0.113.11";
+  await must("server", `ip address add ${second}/24 dev eth0`);
+  await stack.configure((site) => {
+    twoBoxes(site);
+    Object.assign(site.server, { address: second });
+    site.vpn = { bind: second };
+    site.bypass = [{ line: "orange", protocol: "udp", ports: 27001, hosts: ["192.168.1.10"] }];
+    site.fallback = "orange";
+  });
+  await mustUp(stack);
+  await slavesSettle(2, 60);
+  expect(await externalAddress()).toBe(second);
+  await answer("far", "udp:27001");
+  expect((await tryCall("client", "udp", far, 27001)).answer).toBe(`27001 ${seenBy.orange}`);
+  const own = await must("pi", "ip -4 -o addr show eth1 | sed -nE 's|.* inet ([0-9.]+)/.*|\\1|p'");
+  await openBox("orange", own.trim());
+  expect((await tryCall("far", "tcp", seenBy.orange, 2222)).answer).toContain("SSH-2.0");
+  await withoutTunnels(0);
+  expect(await externalAddress()).toBe(seenBy.orange);
+  expect((await tryCall("far", "tcp", seenBy.orange, 2222)).answer).toContain("SSH-2.0");
+  await tunnelsAgain();
+  expect(await externalAddress()).toBe(second);
 });
 
 test("a line whose box goes to another address is followed, and a card pulled and put back is used again", async () => {

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { cut, type Measured, measure, ping, restore } from "../../lab/index.ts";
+import { cut, exec, type Measured, measure, ping, restore } from "../../lab/index.ts";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
@@ -81,6 +81,40 @@ test.each(["down", "up"] as const)(
     expect(measured.ping!.lost).toBe(0);
   },
 );
+
+/** Bytes that a LAN address gets of one large file in 15 s, over some connections at once. */
+const downloads = `
+  my ($from, $count) = @ARGV;
+  for (1 .. $count) {
+    next if fork;
+    my $got = 0;
+    $SIG{ALRM} = sub { print "$got\n"; exit };
+    my $socket = IO::Socket::INET->new(PeerAddr => "${far}", PeerPort => 80, LocalAddr => $from) or exit 1;
+    alarm 15;
+    print $socket "GET /fair HTTP/1.0\r\n\r\n";
+    while (my $read = sysread $socket, my $text, 65536) { $got += $read }
+    exit 1;
+  }
+  wait for 1 .. $count`;
+
+test("a LAN host with eight downloads gets no more than one with a single one", async () => {
+  await must("guest", "yes letters | head -c 30000000 >/lab/far/fair");
+  await must("client", "ip address add 192.168.1.11/24 dev eth0");
+  const share = async (from: string, flows: number) => {
+    const { stdout } = await exec("client", `perl -MIO::Socket::INET -e '${downloads}' ${from} ${flows}`, {
+      timeoutSeconds: 90,
+    });
+    const each = stdout.trim().split("\n").map(Number);
+    expect(each).toHaveLength(flows);
+    return each.reduce((sum, bytes) => sum + bytes, 0);
+  };
+  const [many, one] = await Promise.all([share("192.168.1.10", 8), share("192.168.1.11", 1)]);
+  await must("client", "ip address del 192.168.1.11/24 dev eth0");
+  console.log(`eight downloads ${many} bytes, one of another host ${one}: ${(one! / many!).toFixed(2)}`);
+  expect(many! + one!).toBeGreaterThan(12_000_000);
+  expect(one! / many!).toBeGreaterThan(0.7);
+  expect(one! / many!).toBeLessThan(1.3);
+});
 
 test("a line's death halves the rate at both ends, and its return brings it back", async () => {
   const whole = await rates();
