@@ -108,6 +108,10 @@ test("the site works beside them, and they beside the site", async () => {
   await stack.configure((site) => {
     site.server.letThrough = { forward: ["ip filter FORWARD"] };
   });
+  const preview = await stack.pulumi(["preview", "--diff", "--show-full-output"]);
+  for (const side of ["iifname", "oifname"]) {
+    expect(preview.stdout).toContain(`let_in '${side} "bond-dev" accept' ip filter FORWARD`);
+  }
   await mustUp(stack);
   await bothWork();
   expect((await theirs()).pi).toBe(before.pi);

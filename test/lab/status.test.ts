@@ -105,6 +105,21 @@ test("a box that offers IPv6 to the LAN is told", async () => {
   expect(page).toContain(`pi: the router ${box} offers IPv6 to the LAN of eth0`);
 });
 
+test("in a terminal the page comes again and again, until Ctrl-C, which gives the cursor back", async () => {
+  // script(1) is the terminal, and timeout(1) types Ctrl-C.
+  const command = `timeout --foreground -s INT 90 ${process.execPath} commands/status/main.ts --config-file ${stack.config}`;
+  const { stdout } = await attempt("script", ["-qec", command, "/dev/null"], { timeoutSeconds: 200 });
+  const pages = stdout.split("\x1b[H\x1b[J").slice(1);
+  expect(pages.length, stdout).toBeGreaterThanOrEqual(2);
+  for (const page of pages.slice(0, 2)) {
+    for (const line of ["ovh", "orange"]) {
+      expect(page).toMatch(new RegExp(`^ {2}${line} +up +up .*kbit/s`, "m"));
+    }
+  }
+  expect(stdout.startsWith("\x1b[?25l")).toBe(true);
+  expect(stdout.trimEnd().endsWith("\x1b[?25h")).toBe(true);
+});
+
 test("a host that does not answer is told, and the other one is shown", async () => {
   await kill("server");
   const { code, page } = await status();
