@@ -98,7 +98,8 @@ test("past the bond, too: what is chosen, what is left without a tunnel, calls t
   await must("server", `ip address add ${second}/24 dev eth0`);
   await stack.configure((site) => {
     twoBoxes(site);
-    Object.assign(site.server, { address: second });
+    // The login stays where the server's own network keeps its address.
+    Object.assign(site.server, { address: second, ssh: { ...site.server.ssh, host: "203.0.113.10" } });
     site.vpn = { bind: second };
     site.bypass = [{ line: "orange", protocol: "udp", ports: 27001, hosts: ["192.168.1.10"] }];
     site.fallback = "orange";

@@ -50,7 +50,7 @@ const updating = `
     fcntl $file, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0) or die "$_: $!";
     $file;
   } "/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend";
-  sleep 60`;
+  sleep 200`;
 
 test("a bond0 that the module made by itself is no hindrance, and a package manager at work is waited for", async () => {
   await must("pi", "ip link set dummy0 nomaster && ip link del dummy0");

