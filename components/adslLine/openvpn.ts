@@ -34,6 +34,8 @@ export function renderTunnel(
           `lport ${tunnel.port}`,
           `proto ${udp ? "udp4" : "tcp4-server"}`,
           "tls-server",
+          "# A try that the Pi gave up halfway keeps all later ones out until it is forgotten: soon, not after a minute.",
+          `hand-window ${handWindow(plan.keepalive.timeout)}`,
           "dh none",
           `dev ${tunnel.serverTap}`,
           ...(udp
@@ -119,4 +121,13 @@ ${confinement.join("\n")}
 [Install]
 WantedBy=multi-user.target
 `;
+}
+
+/**
+ * Seconds in which the server wants a TLS handshake done, the hourly one of a living tunnel too. The Pi gives a try up after the
+ * keepalive's time, so that whatever lasts longer is dead; no less than 10 for a line that loses packets, no more than
+ * OpenVPN's own 60.
+ */
+function handWindow(timeout: number): number {
+  return Math.min(60, Math.max(10, timeout + 1));
 }
