@@ -29,6 +29,8 @@ export function oneshotUnit({ description, start, stop, needs = [], after = [] }
     "[Service]",
     "Type=oneshot",
     "RemainAfterExit=yes",
+    // Without one a script that hangs would hang whatever starts it, going back too.
+    "TimeoutStartSec=120",
     `ExecStart=${start}`,
     `ExecStop=${stop}`,
     "",

@@ -3,6 +3,7 @@ import { homedir } from "node:os";
 import * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import type { Ssh } from "../site/schema.ts";
+import { digest } from "./generation.ts";
 
 /** What is needed to know a host: where it is, how to log in, and which site's things are meant on it. */
 export interface HostArgs {
@@ -77,13 +78,20 @@ export class Host {
   install(parent: pulumi.Resource): command.remote.Command {
     const { program, installation = "", role } = this;
     const words = role ? [`"${installation}"`, role] : [installation];
-    const place = `install -D -m 0755 /dev/stdin ${program}.new && mv ${program}.new ${program} && ${[program, "setup", ...words].join(" ")}`;
+    const text = readFileSync(new URL("program.sh", import.meta.url), "utf8");
+    const place = [
+      `install -D -m 0755 /dev/stdin ${program}.new`,
+      // A connection that was lost ends the text anywhere, and what undoes a change is to stay whole.
+      `echo "${digest(text)}  ${program}.new" | sha256sum --quiet -c`,
+      `mv ${program}.new ${program}`,
+      [program, "setup", ...words].join(" "),
+    ].join(" && ");
     const installed = this.run(
       `program (a host gone for good: npm run forget -- ${this.name})`,
       `sh -c '${place.trimEnd()}'`,
       {
         once: "program",
-        stdin: readFileSync(new URL("program.sh", import.meta.url), "utf8"),
+        stdin: text,
         onDelete: role ? `remove-as ${role}` : "remove",
         parent,
       },

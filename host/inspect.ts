@@ -40,7 +40,7 @@ export async function inspect(look: Look): Promise<Observation> {
   const folder = mkdtempSync(join(tmpdir(), "adsl-bonding-"));
   try {
     const variables = Object.entries(environment).map(([name, value]) => `${name}='${value}'`);
-    const shell = `${ssh.user === "root" ? "" : "sudo -n "}env ${variables.join(" ")} sh -s`;
+    const shell = `${ssh.user === "root" ? "" : "env LC_ALL=C sudo -n "}env ${variables.join(" ")} sh -s`;
     const { stdout, stderr, failed } = await run("ssh", [...sshArguments(look, folder), shell], script);
     const facts = parseFacts(stdout);
     if (facts.has("end")) return { host, facts };

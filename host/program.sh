@@ -23,7 +23,8 @@ export LC_ALL
 
 site=${0##*/adsl-bonding-}
 state=/var/lib/adsl-bonding/$site
-keys=/etc/adsl-bonding/$site/keys
+own=/etc/adsl-bonding/$site
+keys=$own/keys
 run=/run
 prefix=adsl-$site
 log=$run/$prefix-switch.log
@@ -62,6 +63,20 @@ on_trial() { [ -f "$state/trying" ] || [ -f "$state/undone" ]; }
 running() { if [ -f "$state/current" ]; then say "$state/current"; else say /dev/null; fi; }
 sum_of() { { sha256sum <"$1"; } 2>/dev/null | cut -d ' ' -f 1; }
 
+# Where the state was lost, but not what it tells of: the generation stands here still, and its texts are those of its files.
+adopt() {
+  [ ! -f "$state/current" ] && [ -s "$own/manifest" ] && ! on_trial || return 0
+  (
+    umask 077
+    mkdir -p "$state/staged"
+    sed -n 's/^file //p' "$own/manifest" | while read -r _ sum path; do
+      [ "$(sum_of "$path")" != "$sum" ] || cp "$path" "$state/staged/$sum"
+    done
+    cp "$own/manifest" "$state/current.new"
+  )
+  mv "$state/current.new" "$state/current"
+}
+
 # --- packages, keys, files ------------------------------------------------------------------------
 
 packages() {
@@ -95,7 +110,9 @@ enabled_units() {
 
 # Runs apt without its talk, but for its last lines when it fails, and for its waiting while another package manager is
 # at work: ten minutes. For dpkg's lock apt waits by itself; for those of its lists and archives, which a machine just
-# started may hold for its daily update, we do.
+# started may hold for its daily update, we do. It may end well without a list that it could not have: its warning is
+# told when something fails for want of that.
+warned=
 quietly() {
   log=$(mktemp)
   read -r patience _ </proc/uptime
@@ -107,13 +124,14 @@ quietly() {
   do
     read -r uptime _ </proc/uptime
     if ! grep -q "Could not get lock" "$log" || [ "${uptime%.*}" -ge "$patience" ]; then
-      tail -n 5 "$log" >&2
+      { [ -z "$warned" ] || say "$warned"; tail -n 5 "$log"; } >&2
       rm -f "$log"
       return 1
     fi
     grep -m 1 "Could not get lock" "$log" | sed 's/^E: //; s/$/ Waiting for it./' >&2
     sleep 5
   done
+  warned=$(grep '^W: ' "$log" | tail -n 5) || true
   rm -f "$log"
 }
 
@@ -122,6 +140,9 @@ key() {
   name=$1
   umask 077
   mkdir -p "$keys"
+  # Two at once would make a key of one and a certificate of the other.
+  exec 8<"$keys"
+  flock 8
   if [ ! -s "$keys/$name.crt" ] || [ ! -s "$keys/$name.key" ]; then
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -sha256 \
       -subj "/CN=$prefix-$name" -keyout "$keys/$name.key.new" -out "$keys/$name.crt.new" 2>/dev/null ||
@@ -134,17 +155,23 @@ key() {
   openssl x509 -noout -fingerprint -sha256 -in "$keys/$name.crt" | cut -d = -f 2
 }
 
-# Keys that nothing of this host's generation reads: of lines that are gone, of rotations that are over.
+# The keys and certificates that a manifest's texts name: as they were staged, and as they stand in their places.
+keys_of() {
+  sed -n 's/^file [0-7]* //p' "$1" 2>/dev/null | while read -r sum path; do say "$state/staged/$sum $path"; done |
+    xargs -r grep -ohsE -- "$keys/[A-Za-z0-9-]+\.(key|crt)" | sort -u
+}
+
+# Keys that nothing of this host's generation reads: of lines that are gone, of rotations that are over. What was made since
+# is another change's, which waits for this one.
 forget_keys() {
-  for key in "$keys"/*.key; do
-    files_of "$state/current" | xargs grep -qsF -- "$key" || rm -f "$key" "${key%.key}.crt"
+  read_now=$(keys_of "$state/current")
+  find "$keys" -name '*.key' ! -newer "$state/current" 2>/dev/null | while read -r key; do
+    say "$read_now" | grep -qxF -- "$key" || rm -f "$key" "${key%.key}.crt"
   done
 }
 
-lost_keys() {
-  files_of "$state/current" | xargs grep -ohsE -- "$keys/[A-Za-z0-9-]+\.(key|crt)" | sort -u | while read -r file; do
-    [ -s "$file" ] || say "$file is gone"
-  done
+lost_keys() { # MANIFEST
+  keys_of "$1" | while read -r file; do [ -s "$file" ] || say "$file is gone"; done
 }
 
 # Takes a file's text from stdin. Nothing outside the program's own folder changes yet.
@@ -165,21 +192,28 @@ to_disk() { sync -f /etc "$state" "$0"; }
 
 # --- switching ------------------------------------------------------------------------------------
 
+# Whether a text lies here as it was staged.
+whole() { [ "$(sum_of "$state/staged/$1")" = "$1" ]; }
+
 # Lays a manifest's files beside their places where these differ: a disk that is full, or can't be written, shows before
-# anything stops.
+# anything stops. Fails with 2 when nothing but lost texts is in the way: for these no waiting helps.
 lay_out() {
-  short=0
+  short=0 lost=0
   while read -r word mode sum path; do
     [ "$word" = file ] || continue
     rm -f "$path.$fresh"
     [ -n "$(differs "$mode" "$sum" "$path")" ] || continue
-    if ! { mkdir -p "$(dirname "$path")" && cat "$state/staged/$sum" >"$path.$fresh" && chmod "$mode" "$path.$fresh"; }; then
+    if ! whole "$sum"; then
+      say "the text of $path is lost"
+      lost=2
+    elif ! { mkdir -p "$(dirname "$path")" && cat "$state/staged/$sum" >"$path.$fresh" && chmod "$mode" "$path.$fresh"; }; then
       rm -f "$path.$fresh"
       say "$path can't be written"
       short=1
     fi
   done <"$1"
-  return $short
+  [ $short = 0 ] || return 1
+  return $lost
 }
 
 # Takes away the files of one manifest that the other has not, puts the other's in place, each whole, old or new, and has
@@ -191,10 +225,24 @@ swap_files() {
   files_of "$2" | while read -r path; do
     [ ! -f "$path.$fresh" ] || mv "$path.$fresh" "$path"
   done
-  # shellcheck disable=SC2046 # the names are words
-  [ -z "$(units_of "$2")" ] || systemctl -q --no-reload enable $(units_of "$2") || true
+  enable_all "$2"
   # Once: reading all units again is what takes longest of a switch, and nothing of ours runs meanwhile.
   systemctl daemon-reload
+}
+
+# Has a manifest's units start at boot, whatever somebody has made of them.
+enable_all() {
+  units=$(units_of "$1")
+  [ -n "$units" ] || return 0
+  # shellcheck disable=SC2086 # the names are words
+  systemctl -q --no-reload unmask $units 2>/dev/null || true
+  # shellcheck disable=SC2086
+  systemctl -q --no-reload enable $units || true
+}
+
+disable_all() {
+  systemctl -q --no-reload unmask "$@" 2>/dev/null || true
+  systemctl -q --no-reload disable "$@" || true
 }
 
 # The value that each sysctl of ours had before us, kept once, so that it can come back. Where another site of this server
@@ -271,7 +319,7 @@ apply() {
   fi
   for unit in $changed; do
     systemctl stop "$unit" || true
-    units_of "$new" | grep -qxF -- "$unit" || systemctl -q --no-reload disable "$unit" || true
+    units_of "$new" | grep -qxF -- "$unit" || disable_all "$unit"
   done
   swap_files "$old" "$new"
   files_of "$new" | grep '^/etc/sysctl\.d/' | while read -r path; do
@@ -351,30 +399,39 @@ tell() {
 
 # Takes a manifest from stdin, and checks that all of it can be placed. Changes nothing else.
 arm() {
-  lock
-  mkdir -p "$state"
-  await_trial
-  new=$(mktemp "$state/.armed.XXXXXX")
+  mkdir -p "$state/staged"
+  new=$(mktemp "$state/staged/.new.XXXXXX")
   cat >"$new"
   id=$(id_of "$new")
-  [ -n "$id" ] || die "the manifest has no generation"
+  # A connection that was lost ends it anywhere.
+  if [ -z "$id" ] || [ -z "$(field "$new" within)" ] || [ -n "$(tail -c 1 "$new")" ]; then
+    die "what the host is to run did not arrive whole: \`pulumi up\` again"
+  fi
+  # Not while its text is on the way, which may take for ever.
+  lock
+  await_trial
   while read -r word _ sum path; do
-    [ "$word" = file ] || continue
-    [ "$(sum_of "$state/staged/$sum")" = "$sum" ] || {
-      # By another name of the installation the next look knows that all has to be done again.
-      date -u +%Y%m%dT%H%M%S >"$state/installation"
-      die "the text of $path is not here, or not whole; the next \`pulumi up\` stages all again"
-    }
+    [ "$word" != file ] || whole "$sum" || lack "the text of $path is not here, or not whole"
   done <"$new"
+  lost=$(lost_keys "$new" | head -n 1)
+  [ -z "$lost" ] || lack "$lost"
   # Room for going back, whatever fills the disk meanwhile.
   fallocate -l 2M "$state/reserve" 2>/dev/null || head -c 2M /dev/zero >"$state/reserve" || {
     rm -f "$state/reserve" "$new"
     die "there is no room left in $state"
   }
-  systemctl -q is-enabled "$prefix-recover.service" || systemctl -q enable "$prefix-recover.service"
+  place_recovery
   mv "$new" "$state/armed"
   to_disk
   say "armed $id"
+}
+
+# By another name of the installation the next look knows that all has to be done again.
+do_all_again() { date -u +%Y%m%dT%H%M%S >"$state/installation"; }
+
+lack() {
+  do_all_again
+  die "$*; the next \`pulumi up\` stages all again"
 }
 
 # Another `up` may be trying a generation, or one that was killed has left it: it is confirmed, or undoes itself.
@@ -384,10 +441,19 @@ await_trial() {
   say "waiting until the change that is being tried here is confirmed or undone"
   while on_trial; do
     [ "$(now)" -lt "$end" ] || die "a change that is being tried here does not end. At the host: sudo $0 revert"
+    # Somebody may have stopped what would undo it.
+    systemctl -q is-active "$prefix-revert.timer" || undo_in 1 "$(id_of "$state/trying")" || true
     flock -u 9
     sleep 2
     lock
   done
+}
+
+# The timer that undoes a generation after so many seconds, and goes on until that is done.
+undo_in() { # SECONDS ID
+  systemctl stop "$prefix-revert.timer" "$prefix-revert.service" 2>/dev/null || true
+  systemd-run -q --collect --unit "$prefix-revert" --on-active "$1" --on-unit-inactive 30 \
+    --timer-property AccuracySec=1s "$0" expire "$2"
 }
 
 # Refuses, and remembers it: by that the next look differs, and the next `up` takes all steps again.
@@ -416,12 +482,10 @@ switch() {
   [ -z "$check" ] || before=$("$check" count 2>/dev/null || true)
   say "$before" >"$state/before"
   [ -z "$check" ] || "$check" working >"$state/working" 2>/dev/null || true
-  # What may be left of an earlier trial has nothing to undo any more, and must not meddle with this one.
-  systemctl stop "$prefix-revert.timer" "$prefix-revert.service" 2>/dev/null || true
   rm -f "$state/reverted" "$state/switched"
-  # The timer first: from here on every way ends in a whole generation.
-  systemd-run -q --collect --unit "$prefix-revert" --on-active "$(field "$state/armed" within)" --on-unit-inactive 30 \
-    --timer-property AccuracySec=1s "$0" expire "$id" || die "systemd-run could start no timer that would undo the change"
+  # The timer first: from here on every way ends in a whole generation. What may be left of an earlier trial's has nothing to
+  # undo any more, and must not meddle with this one.
+  undo_in "$(field "$state/armed" within)" "$id" || die "systemd-run could start no timer that would undo the change"
   mv "$state/armed" "$state/trying"
   to_disk
   systemd-run -q --collect --unit "$prefix-switch" --no-block "$0" switch-now || {
@@ -507,6 +571,8 @@ settled() {
     for unit in $(units_of "$manifest"); do
       systemctl -q is-active "$unit" || say "$unit is $(systemctl is-active "$unit" || true)"
     done
+    # What they wait for, an interface that is not there say.
+    systemctl --no-legend list-jobs | sed 's/^ */systemd has not done yet: /'
     return 1
   fi
   "$(field "$manifest" check)" "${needed:-all}"
@@ -532,6 +598,8 @@ confirm() {
   # Its files first: a power cut is never to find a generation that is current, and whose files are empty.
   to_disk
   mv "$state/trying" "$state/current"
+  # Once more where nothing of a state is looked for.
+  { mkdir -p "$own" && cp "$state/current" "$own/manifest.new" && mv "$own/manifest.new" "$own/manifest"; } || true
   to_disk
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
   rm -f "$state/reverted" "$state/switched" "$state/before" "$state/reserve" "$state"/working*
@@ -571,20 +639,23 @@ expire() {
 
 # Whatever of it fails, all the rest is done: above all, what is to run is started. The timer goes on until it is.
 revert_now() {
-  to=$(running)
-  rm -f "$state/reserve"
+  to=$(running) tried=$state/undone
+  rm -f "$state/reserve" || true
   # The first try goes on without what it can't write; a further one would stop everything again for nothing.
-  if [ -f "$state/undone" ] && ! lay_out "$to"; then
-    say "going back waits for room on the disk"
-    return 0
+  if [ -f "$tried" ]; then
+    lay_out "$to" || [ $? = 2 ] || {
+      say "going back waits for room on the disk"
+      return 0
+    }
   fi
   say "going back: $1"
-  [ ! -f "$state/trying" ] || mv "$state/trying" "$state/undone"
-  say "$(date -u +%FT%TZ), generation $(id_of "$state/undone"): $1" >"$state/reverted" || true
+  # A disk that can't be written any more leaves it where it is.
+  [ ! -f "$state/trying" ] || mv "$state/trying" "$tried" || tried=$state/trying
+  say "$(date -u +%FT%TZ), generation $(id_of "$tried"): $1" >"$state/reverted" || true
   (
     set +e
     lay_out "$to"
-    apply "$state/undone" "$to"
+    apply "$tried" "$to"
     # Once more, one by one: it does nothing to what is enabled and runs.
     for unit in $(units_of "$to"); do
       systemctl -q --no-reload enable "$unit"
@@ -592,12 +663,21 @@ revert_now() {
     done
   ) || true
   to_disk || true
-  if [ -n "$(misplaced "$to")$(left_over "$state/undone" "$to")" ]; then
+  if [ -f "$state/trying" ] || [ -n "$(unplaced "$to")$(left_over "$tried" "$to")" ]; then
     say "not all of it could be undone"
     return 0
   fi
+  # What is still missing is lost here: the next change brings it.
+  [ -z "$(misplaced "$to")" ] || do_all_again
   rm -f "$state/switched" "$state/undone" "$state"/working*
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+}
+
+# What of a manifest's files could be placed, and is not.
+unplaced() {
+  sed -n 's/^file //p' "$1" | while read -r mode sum path; do
+    [ -z "$(differs "$mode" "$sum" "$path")" ] || ! whole "$sum" || say "$path"
+  done
 }
 
 # What only the first of two manifests wants: its files that are still there, and its units that still run, or would at the
@@ -626,7 +706,7 @@ recover() {
     say "$(date -u +%FT%TZ), generation $(id_of "$tried"): the host restarted before it was confirmed" >"$state/reverted"
     # Nothing of ours runs yet: only files and enablement go back, systemd then starts what is enabled.
     units_of "$tried" | while read -r unit; do
-      units_of "$to" | grep -qxF -- "$unit" || systemctl -q --no-reload disable "$unit"
+      units_of "$to" | grep -qxF -- "$unit" || disable_all "$unit"
     done
     lay_out "$to"
     swap_files "$tried" "$to"
@@ -659,7 +739,7 @@ misplaced() { sed -n 's/^file //p' "$1" | while read -r mode sum path; do differ
 
 drifted() {
   misplaced "$state/current"
-  lost_keys
+  lost_keys "$state/current"
   gone "$state/current"
   files_of "$state/current" | grep '^/etc/sysctl\.d/' | xargs cat 2>/dev/null | while read -r name _ wanted; do
     value=$(sysctl -n "$name" 2>/dev/null) || continue
@@ -686,14 +766,21 @@ status() {
 
 # --- coming and going -----------------------------------------------------------------------------
 
-# setup [INSTALLATION [ROLE]]: what the program itself needs on the host: the unit that undoes a half-tried generation at
-# boot. The name of the installation tells this host from one that was made anew in its place.
+# setup [INSTALLATION [ROLE]]: what the program itself needs on the host. The name of the installation tells this host from
+# one that was made anew in its place.
 setup() {
-  mkdir -p "$state"
+  mkdir -p "$state" "$own"
   chmod 700 "$state"
   [ -z "${1:-}" ] || say "$1" >"$state/installation"
-  rm -f "$state/role"
-  [ -z "${2:-}" ] || say "$2" >"$state/role"
+  rm -f "$own/role"
+  [ -z "${2:-}" ] || say "$2" >"$own/role"
+  place_recovery
+  to_disk
+  say "set up"
+}
+
+# The unit that undoes a generation at boot, if it was tried when the power went.
+place_recovery() {
   cat >"/etc/systemd/system/$prefix-recover.service.$fresh" <<EOF
 [Unit]
 Description=adsl-bonding $site: undo a generation that was not confirmed before the restart
@@ -714,13 +801,11 @@ EOF
   mv "/etc/systemd/system/$prefix-recover.service.$fresh" "/etc/systemd/system/$prefix-recover.service"
   # It has systemd read all units again by itself.
   systemctl -q enable "$prefix-recover.service"
-  to_disk
-  say "set up"
 }
 
 # The name that this installation was given; none where something is lost that only a new one makes again.
 installation() {
-  [ -z "$(lost_keys)" ] || return 1
+  [ -z "$(lost_keys "$state/current")" ] || return 1
   manifest "$state/installation"
 }
 
@@ -745,7 +830,7 @@ remove() {
   # The group that systemd made for the tunnels' template stays behind, empty, unless it is stopped.
   systemctl stop "system-$(systemd-escape "$prefix-tunnel").slice" 2>/dev/null
   installed=$(awk '!seen[$0]++' "$state/packages" 2>/dev/null | paste -s -d ' ')
-  rm -rf "$state" "/etc/adsl-bonding/$site" || die "not everything could be removed"
+  rm -rf "$state" "$own" || die "not everything could be removed"
   rm -f "$0" "$run/$prefix.lock" "$log" "$run/$prefix-probe"
   rmdir "${state%/*}" /etc/adsl-bonding 2>/dev/null
   say "removed; the packages it had installed stay: $installed"
@@ -754,7 +839,7 @@ remove() {
 # Removes, unless the host has become something else of the site since: a backup server that was made the main one has
 # a new owner in Pulumi's state, and the old one goes after that.
 remove_as() {
-  if [ "$(cat "$state/role" 2>/dev/null)" = "$1" ]; then remove; else say "no longer $1: nothing was removed"; fi
+  if [ "$(cat "$own/role" 2>/dev/null)" = "$1" ]; then remove; else say "no longer $1: nothing was removed"; fi
 }
 
 # All of the program is read before any of it runs, so that it may replace or remove its own file.
@@ -767,6 +852,7 @@ main() {
   command=${1:-status}
   [ $# -eq 0 ] || shift
   [ "$(id -u)" = 0 ] || die "run it as root: sudo $0 $command"
+  adopt || true
   case $command in
     setup) setup "$@" ;;
     packages) packages "$@" ;;

@@ -14,6 +14,11 @@ export LC_ALL=C # what other programs print is read
 program=/usr/local/sbin/adsl-bonding-$SITE
 state=/var/lib/adsl-bonding/$SITE
 
+# Where its state was lost the program finds again what stands here. It has no name where something is lost that only a new
+# installation makes again.
+name=
+[ ! -x "$program" ] || name=$("$program" installation) || name=
+
 # A change of this host that is under way, one that undoes itself say, is waited for: its end is what counts.
 [ ! -e "/run/adsl-$SITE.lock" ] || flock -w 30 "/run/adsl-$SITE.lock" true
 # Where there is a generation its tunnels show which line works, whether they run now or not, and its firewall would
@@ -42,7 +47,7 @@ tell free_mb "$(df -Pm /var | awk 'NR == 2 { print $4 }')"
 # A bond that the module made by itself has no slave; one with slaves that we did not make is somebody's.
 for bond in $BONDS; do
   # By the script that makes it: a backup that becomes the server has one of another name.
-  if [ -e "/sys/class/net/$bond" ] && ! grep -qs "link add $bond " "/etc/adsl-bonding/$SITE"/bond*; then
+  if [ -e "/sys/class/net/$bond" ] && ! grep -qs "link add $bond " "/etc/adsl-bonding/$SITE"/bond* "$state"/staged/*; then
     if [ ! -e "/sys/class/net/$bond/bonding" ]; then
       tell foreign "$bond is there already, and is no bond"
     elif [ -n "$(cat "/sys/class/net/$bond/bonding/slaves")" ] || ip -4 -o addr show dev "$bond" | grep -q inet; then
@@ -59,8 +64,7 @@ for other in /usr/local/sbin/adsl-bonding-*; do
 done
 
 if [ -x "$program" ] && [ -d "$state" ]; then
-  # None where something is lost that only a new installation makes again.
-  name=$("$program" installation) && tell installation "$name"
+  [ -z "$name" ] || tell installation "$name"
   tell generation "$(sed -n 's/^generation //p' "$state/current" 2>/dev/null)"
   # Its drift tells of a change that was undone, or is not confirmed.
   for which in trying undone reverted; do [ ! -e "$state/$which" ] || tell unsettled "$which"; done

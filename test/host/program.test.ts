@@ -52,7 +52,7 @@ esac
 [ ! -e ${at("rest")} ] || mv ${at("rest")} ${at("working")}
 `,
   );
-  write("bin/systemd-run", "#!/bin/sh\n");
+  write("bin/systemd-run", `#!/bin/sh\necho "$*" >>${at("detached")}\n`);
   write("bin/journalctl", "#!/bin/sh\necho a line of the journal\n");
   write("bin/sleep", "#!/bin/sh\nexec /bin/sleep 0.05\n");
   write("bin/id", "#!/bin/sh\necho 0\n");
@@ -133,6 +133,9 @@ test("a host that has lost a key has no name: only a new installation makes all 
   rmSync(key);
   expect(run(["installation"])).toBe("");
   expect(run(["drift"])).toContain(`${key} is gone`);
+  // The file that names it may be gone with it.
+  rmSync(at("etc", "bond"));
+  expect(run(["drift"])).toContain(`${key} is gone`);
 });
 
 test("keys that nothing reads any more go when a generation is confirmed", () => {
@@ -143,6 +146,99 @@ test("keys that nothing reads any more go when a generation is confirmed", () =>
   run(["confirm", "first"]);
   expect(existsSync(at("etc", "test", "keys", "old.key"))).toBe(false);
   expect(existsSync(at("etc", "test", "keys", "new.key"))).toBe(true);
+});
+
+test("keys that were made for another change, which waits, outlast a confirmation", () => {
+  const key = (name: string) => at("etc", "test", "keys", `${name}.key`);
+  mkdirSync(at("etc", "test", "keys"), { recursive: true });
+  deploy();
+  writeFileSync(key("one"), "a key\n");
+  switchTo("second", content({ bond: `key ${key("one")}\n` }));
+  const soon = Date.now() / 1000 + 5;
+  for (const name of ["two", "three"]) {
+    writeFileSync(key(name), "a key\n");
+    utimesSync(key(name), soon, soon);
+  }
+  expect(run(["confirm", "second"])).toContain("active: second");
+  for (const name of ["one", "two", "three"]) expect(existsSync(key(name)), name).toBe(true);
+});
+
+test("a generation whose keys have gone since they were made is not armed, and the next look has all made again", () => {
+  deploy();
+  const key = at("etc", "test", "keys", "one.key");
+  writeFileSync(at("lib", "test", "installation"), "one\n");
+  const wanted = content({ bond: `key ${key}\n` });
+  for (const { path, text } of wanted.files) run(["stage", path], text);
+  const manifest = renderManifest(describeContent(wanted), { id: "second", mends: "", confirmWithin: 14 });
+  expect(run(["arm"], manifest)).toContain(`${key} is gone; the next \`pulumi up\` stages all again`);
+  expect(run(["installation"])).not.toBe("one\n");
+  expect(existsSync(at("lib", "test", "armed"))).toBe(false);
+});
+
+test("a manifest that was cut off anywhere on its way is not armed", () => {
+  const wanted = content();
+  for (const { path, text } of wanted.files) run(["stage", path], text);
+  const manifest = renderManifest(describeContent(wanted), { id: "first", mends: "", confirmWithin: 14 });
+  const ends = [0, 1, 15, 40, manifest.length / 2, manifest.length - 2, manifest.length - 1];
+  for (const end of ends.map(Math.floor)) {
+    expect(run(["arm"], manifest.slice(0, end)), manifest.slice(0, end)).toContain("did not arrive whole");
+    expect(existsSync(at("lib", "test", "armed"))).toBe(false);
+  }
+  expect(run(["arm"], manifest)).toContain("armed first");
+});
+
+test("where the state is lost the host knows all the same what runs, and can still be changed and cleared", () => {
+  deploy();
+  rmSync(at("lib", "test"), { recursive: true });
+  expect(run(["status"])).toContain("current generation: first");
+  expect(run(["installation"])).toBe("");
+  rmSync(at("lib", "test"), { recursive: true });
+  switchTo("second", content({ "t@one.service": "other keys\n" }));
+  expect(told()).toEqual(["restart t@one.service", started]);
+  // Going back needs the text that was replaced.
+  run(["expire", "second"]);
+  expect(readFileSync(at("etc", tunnels[0]!), "utf8")).toBe(`${tunnels[0]}\n`);
+  expect(run(["status"])).toContain("current generation: first");
+  told();
+  rmSync(at("lib", "test"), { recursive: true });
+  run(["remove", "now"]);
+  const stops = [...[...tunnels].reverse(), "bond.service"].map((name) => `stop ${name}`);
+  expect(told().slice(0, stops.length)).toEqual(stops);
+  for (const path of [at("etc", "bond"), at("lib", "test"), at("etc", "test"), program])
+    expect(existsSync(path), path).toBe(false);
+});
+
+test("a text that is damaged here does not keep a host from going back with all the rest", () => {
+  deploy();
+  writeFileSync(at("lib", "test", "installation"), "one\n");
+  switchTo("second", content({ bond: "another\n", "t@one.service": "other keys\n" }));
+  writeFileSync(at("lib", "test", "staged", digest("bond\n")), "bo");
+  run(["expire", "second"]);
+  expect(readFileSync(at("etc", tunnels[0]!), "utf8")).toBe(`${tunnels[0]}\n`);
+  expect(readFileSync(at("etc", "bond"), "utf8")).toBe("another\n");
+  expect(run(["status"])).toContain(`drifted: ${at("etc", "bond")} was edited`);
+  expect(run(["drift"])).toContain("undone at");
+  // The next change has all texts staged again, and ends well.
+  expect(run(["installation"])).not.toBe("one\n");
+  switchTo("third", content());
+  expect(run(["confirm", "third"])).toContain("active: third");
+  expect(readFileSync(at("etc", "bond"), "utf8")).toBe("bond\n");
+});
+
+test("a trial whose timer somebody has stopped is undone for the next change", () => {
+  deploy();
+  switchTo("second", content(anew));
+  write("bin/systemctl", "#!/bin/sh\n[ $1 != -q ] || [ $2 != is-active ] || exit 3\n");
+  // The timer, as systemd would run it.
+  write(
+    "bin/systemd-run",
+    `#!/bin/sh\ncase "$*" in *expire*) (flock 9; exec 9>&-; ${program} expire second) 9>>${at("lock", "adsl-test.lock")} & ;; esac\n`,
+  );
+  const wanted = content({ bond: "another\n" });
+  for (const { path, text } of wanted.files) run(["stage", path], text);
+  const manifest = renderManifest(describeContent(wanted), { id: "third", mends: "", confirmWithin: 14 });
+  expect(run(["arm"], manifest)).toContain("armed third");
+  expect(run(["status"])).toMatch(/last undone: .*generation second: it was not confirmed in time/);
 });
 
 test("texts that were staged for another change, which waits, outlast a confirmation; the replaced ones go", () => {

@@ -14,6 +14,7 @@ test("a preview names what was changed by hand on either host", async () => {
   // All that needs the bond stops with it; no probe of the lines may be tried then, whose port the tunnels want back.
   await must("server", "systemctl stop adsl-dev-bond.service");
   await must("pi", "ip rule del pref 1300 && ip route del default table 21000");
+  await must("pi", "systemctl -q mask --now adsl-dev-tunnel@orange.service");
   await must("pi", "nft delete chain inet adsl_bonding_dev forward");
   const { code, stdout, stderr } = await stack.pulumi(["preview", "--diff"]);
   expect(code, stdout + stderr).toBe(0);
@@ -21,6 +22,7 @@ test("a preview names what was changed by hand on either host", async () => {
     "/etc/adsl-bonding/dev/tunnel-ovh.conf was edited",
     "adsl-dev-firewall.service is not enabled",
     "adsl-dev-bond.service is not running",
+    "adsl-dev-tunnel@orange.service is not enabled",
     "adsl-dev-routes.service: rule from all lookup 21000 is gone",
     /adsl-dev-routes\.service: route default via 172\.16\.16\.1 dev bond0 .*is gone/,
     /adsl-dev-firewall\.service: chain forward .*is gone/,
@@ -34,6 +36,7 @@ test("up mends it, and a further up changes nothing", async () => {
   await slavesSettle(2, 60);
   await must("server", "! grep 'verb 9' /etc/adsl-bonding/dev/tunnel-ovh.conf");
   await must("server", "systemctl -q is-enabled adsl-dev-firewall.service");
+  await must("pi", "systemctl -q is-enabled adsl-dev-tunnel@orange.service");
   expect(await must("server", "ip rule")).toContain("to 192.168.1.0/24");
   expect(await must("pi", "ip rule")).toContain("lookup 21000");
   expect(await must("pi", "ip route show table 21000")).toContain("default via 172.16.16.1 dev bond0");

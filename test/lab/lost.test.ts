@@ -39,6 +39,29 @@ test("a host that is back from a snapshot is told by the preview, and the next u
   expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
 });
 
+test("a host whose notes were deleted knows what runs all the same, and an up writes them again, while it goes on", async () => {
+  const before = await starts("server");
+  await must("server", "rm -r /var/lib/adsl-bonding");
+  expect(await must("server", "adsl-bonding-dev status")).toMatch(/^check: 2 of 2 slaves are up/m);
+  await must("server", "rm -r /var/lib/adsl-bonding");
+  await mustUp(stack);
+  expect(await starts("server")).toBe(before);
+  expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
+});
+
+test("a host whose settings and keys were deleted goes on, the preview names them, and an up makes them anew", async () => {
+  await must("pi", "rm -r /etc/adsl-bonding");
+  expect(await externalAddress()).toBe("203.0.113.10");
+  const preview = await stack.pulumi(["preview", "--diff"]);
+  expect(preview.code, preview.stdout + preview.stderr).toBe(0);
+  expect(preview.stdout).toMatch(/\/etc\/adsl-bonding\/dev\/keys\/\S+\.key is gone/);
+  expect(preview.stdout).toMatch(/\/etc\/adsl-bonding\/dev\/tunnel-ovh\.conf is gone/);
+  await mustUp(stack);
+  await slavesSettle(2, 60);
+  expect(await externalAddress()).toBe("203.0.113.10");
+  expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
+});
+
 test("with the state lost the hosts answer by themselves, and an up with an empty one takes them over, while they go on", async () => {
   for (const host of ["pi", "server"]) {
     expect(await must(host, "adsl-bonding-dev status")).toMatch(/^check: 2 of 2 slaves are up/m);
@@ -55,6 +78,8 @@ test("with the state lost the hosts answer by themselves, and an up with an empt
   expect(await externalAddress()).toBe("203.0.113.10");
   expect((await again.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
 
+  // Of the other one the notes are gone, too.
+  await must("server", "rm -r /var/lib/adsl-bonding");
   const { code, stdout, stderr } = await again.pulumi(["destroy", "--yes", "--skip-preview"]);
   expect(code, stdout + stderr).toBe(0);
   for (const host of ["pi", "server"]) expect(await tracesOn(host)).toBe("");
