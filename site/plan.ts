@@ -179,15 +179,11 @@ function planWith(server: Server, servers: Server[], site: Site): Plan {
     direct: planDirect(site.bypass, site.fallback, lines, lan),
     // Well above the system's own tables: 254 is main.
     serverTable: 20000 + firstPort,
-    // The other modes give the lines no equal shares, so that one queue for all has no rate to go by.
-    shaping:
-      site.bond.mode === "balance-rr"
-        ? planShaping(site.qos, lines, {
-            arpInterval: site.bond.arpInterval,
-            probesPerSecond: watched ? probesPerSecond : 0,
-            bonds: servers.length,
-          })
-        : undefined,
+    shaping: planShaping(site.qos, site.bond.mode, lines, {
+      arpInterval: site.bond.arpInterval,
+      probesPerSecond: watched ? probesPerSecond : 0,
+      bonds: servers.length,
+    }),
     watch: undefined,
     confirmWithin: site.activation.confirmWithin,
     wayOut: site.activation.wayOut,

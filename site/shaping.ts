@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { BondMode } from "./bondMode.ts";
 import { yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import {
@@ -28,7 +29,7 @@ export interface ShapedLine {
 
 /** The traffic that passes the shaper by on every line: its watchers'. */
 export interface Watchers {
-  /** Milliseconds between two ARP probes of the bond on each tunnel. */
+  /** Milliseconds between two ARP probes of the bond on each tunnel; Infinity in a mode that has none. */
   arpInterval: number;
   /** Probes of the loss watch a second on each line. */
   probesPerSecond: number;
@@ -98,19 +99,28 @@ export interface TapShare {
 
 /** The queues at both ends. */
 export interface Shaping {
+  /** Whether one slave at a time carries all, as in active-backup. */
+  oneAtATime: boolean;
   /** How cake counts a packet; undefined when only latencies are made equal. */
   framing: string | undefined;
   pi: TapShare[];
   server: TapShare[];
 }
 
-/** The site's queues; undefined when none is wanted. */
+/**
+ * The site's queues; undefined when none is wanted, or can be: balance-xor gives the lines no equal shares, so that one
+ * queue for all has no rate to go by.
+ */
 export function planShaping(
   { enabled, share: part }: z.output<typeof qos>,
+  mode: BondMode,
   lines: (ShapedLine & { tunnelPlans: { piTap: string; serverTap: string }[] })[],
-  watchers: Watchers,
+  between: Watchers,
 ): Shaping | undefined {
-  const unequal = new Set(lines.map(({ latency }) => latency)).size > 1;
+  if (mode === "balance-xor") return undefined;
+  const oneAtATime = mode === "active-backup";
+  const watchers = oneAtATime ? { ...between, arpInterval: Number.POSITIVE_INFINITY } : between;
+  const unequal = !oneAtATime && new Set(lines.map(({ latency }) => latency)).size > 1;
   if (!enabled && !unequal) return undefined;
   const taps = (end: "piTap" | "serverTap", direction: "up" | "down"): TapShare[] =>
     lines.flatMap((line) =>
@@ -121,6 +131,7 @@ export function planShaping(
       })),
     );
   return {
+    oneAtATime,
     framing: enabled ? framing(lines) : undefined,
     pi: taps("piTap", "up"),
     server: taps("serverTap", "down"),

@@ -40,7 +40,7 @@ function idleFields(site: Raw, lines: Raw[], { mode = "balance-rr" }: Raw): stri
 }
 
 function idleQos(qos: Raw, mode: unknown, modeMend: string): string[] {
-  if (mode !== "balance-rr") {
+  if (mode === "balance-xor") {
     const why = `in the mode ${mode}, which gives lines no equal shares that a queue could go by`;
     return noEffect([...enabledBy("qos", qos), ...given("qos", qos, ["share"])], why, modeMend);
   }

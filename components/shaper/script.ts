@@ -11,7 +11,7 @@ import { type Counting, leaveRoom, renderCount } from "./direct.ts";
  */
 export function renderShaper(
   end: End,
-  { framing }: Shaping,
+  { framing, oneAtATime }: Shaping,
   taps: TapShare[],
   host: "pi" | "server",
   counting?: Counting,
@@ -23,6 +23,8 @@ export function renderShaper(
   const less = (tap: string) => (counting ? ` less=${counting.share(tap)}` : "");
   // What the queues were set for: the slaves, and what each line carries besides.
   const state = counting ? '"$* $direct"' : '"$*"';
+  const [first] = taps;
+  const atFirst = oneAtATime ? first!.tap : taps.map(({ tap }) => tap).join(" ");
   return `#!/bin/sh
 # The queues of ${bond}, for as long as this runs: they follow the slaves as these die and come back.
 # Called by systemd: watch, and off at the end.
@@ -46,18 +48,10 @@ ${delays ? '    [ "$longest" -ge "$half" ] || longest=$half\n' : ""}  done
 ${framing ? renderCake(bond, framing, fairness, counting !== undefined) : ""}${delays ? renderDelays : ""}  shaped=${counting ? state : "$*"}
 }
 
-# The slaves that are up now. Where none is, nothing leaves, and the queues stay as they are.
-follow() {
-  set --
-  for tap in ${taps.map(({ tap }) => tap).join(" ")}; do
-    [ "$(cat "/sys/class/net/$tap/bonding_slave/mii_status" 2>/dev/null)" != up ] || set -- "$@" "$tap"
-  done
-  [ $# -eq 0 ] || shape "$@"
-}
-
+${oneAtATime ? followActive(bond) : followAll(taps)}
 watch() {
   shaped=
-${counting ? "  count\n" : ""}  shape ${taps.map(({ tap }) => tap).join(" ")}
+${counting ? "  count\n" : ""}  shape ${atFirst}
   # The kernel tells each change of a slave at once; the look every few seconds is for what may have been missed.
   {
     ip monitor link &
@@ -75,6 +69,27 @@ off() {
 `;
 }
 
+const followAll = (
+  taps: TapShare[],
+) => `# The slaves that are up now. Where none is, nothing leaves, and the queues stay as they are.
+follow() {
+  set --
+  for tap in ${taps.map(({ tap }) => tap).join(" ")}; do
+    [ "$(cat "/sys/class/net/$tap/bonding_slave/mii_status" 2>/dev/null)" != up ] || set -- "$@" "$tap"
+  done
+  [ $# -eq 0 ] || shape "$@"
+}
+`;
+
+const followActive = (
+  bond: string,
+) => `# The slave that carries all now. Where none does, nothing leaves, and the queue stays as it is.
+follow() {
+  active=$(cat /sys/class/net/${bond}/bonding/active_slave 2>/dev/null)
+  [ -z "$active" ] || shape "$active"
+}
+`;
+
 const countedLook = `event; do
     [ "$event" != look ] || count
     follow
@@ -91,8 +106,9 @@ export function shaperModules({ shaping }: Plan): string[] {
   return [...(shaping.framing ? ["sch_cake"] : []), ...(areUnequal(shaping.pi) ? ["sch_netem"] : [])];
 }
 
+/** @param often whether the queue is set so often that its journal is to tell other slaves alone */
 function renderCake(bond: string, framing: string, fairness: string, often: boolean): string {
-  return `  # Round-robin gives each slave the same, so the slowest sets the pace. A third of a second is what TCP takes over
+  return `  # Each of several is given the same in turn, so the slowest sets the pace. A third of a second is what TCP takes over
   # such lines; acknowledgements that a later one makes needless don't fill a slow uplink.
   tc qdisc replace dev ${bond} root cake bandwidth $(($# * slowest))bit ${framing} \\
     diffserv4 ${fairness} ack-filter rtt 300ms

@@ -3,7 +3,7 @@ import { externalAddress } from "../../lab/demo.ts";
 import { cut, exec, measure, restore } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { beginTalk } from "./call.ts";
-import { deployedSite, eventually, must, mustUp, slavesSettle } from "./site.ts";
+import { deployedSite, eventually, must, mustUp, queueRates, slavesSettle } from "./site.ts";
 
 const far = "198.51.100.7";
 const ends = [
@@ -161,6 +161,17 @@ test("from balance-xor to active-backup: the first line carries everything", asy
   expect(second).toBeLessThan(10_000);
 });
 
+test("in active-backup packets wait at the bond, at what the line that carries does", async () => {
+  // 0.995 of 896 and 7232 kbit/s: there are no ARP probes, and no watch.
+  expect(await queueRates()).toEqual({ pi: 891, server: 7195 });
+  const upload = await measure({ via: "bond", direction: "up", bytes: 800_000, ping: true });
+  console.log(
+    `one upload: ${upload.mbits.toFixed(2)} Mbit/s, ping ${upload.ping!.avgMs} / ${upload.ping!.maxMs} ms`,
+  );
+  // In the box's own queue it waits for several hundred.
+  expect(upload.ping!.avgMs).toBeLessThan(100);
+});
+
 test("in active-backup a cut of the idle line is noticed, and costs nothing", async () => {
   const lost = await lostWhile(10, async () => {
     await cut("orange");
@@ -178,6 +189,9 @@ test("in active-backup a cut of the active line hands over to the other, and the
     for (const [host, bond, tap] of ends) {
       expect(await bonding(host, bond)).toContain(`Currently Active Slave: ${tap}1`);
     }
+    await must("guest", "sleep 1");
+    // 0.995 of 832 and 7072 kbit/s.
+    expect(await queueRates()).toEqual({ pi: 827, server: 7036 });
   });
   console.log(`traffic stood for ${(lost * 0.02).toFixed(1)} s`);
   // The keepalive's 4 s, and what it takes to notice.
@@ -190,4 +204,5 @@ test("in active-backup a cut of the active line hands over to the other, and the
   });
   console.log(`pings lost while the first line was taken again: ${again}`);
   expect(again * 0.02).toBeLessThan(1);
+  expect(await queueRates()).toEqual({ pi: 891, server: 7195 });
 });

@@ -3,7 +3,7 @@ import { cut, exec, type Measured, measure, ping, restore } from "../../lab/inde
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
-import { deployedSite, eventually, must, slavesSettle } from "./site.ts";
+import { deployedSite, eventually, must, queueRates, slavesSettle } from "./site.ts";
 
 const far = "198.51.100.7";
 /** What the lines carry of TCP payload, alone and one after another: the sum that the bond is held against. */
@@ -36,16 +36,6 @@ function expected(lines: string[]): Record<string, number> {
   return { pi: of("pi"), server: of("server") };
 }
 
-/** The rates of both ends' cakes, kbit/s. */
-async function rates(): Promise<Record<string, number>> {
-  const of = async (host: string, bond: string) => {
-    const found = await must(host, `tc qdisc show dev ${bond} root`);
-    const [, rate, thousand] = /^qdisc cake .* bandwidth (\d+)(K?)bit/.exec(found) ?? [];
-    return Math.floor(thousand ? Number(rate) : Number(rate) / 1000);
-  };
-  return { pi: await of("pi", "bond0"), server: await of("server", "bond-dev") };
-}
-
 /** The delays of the faster line's taps. */
 async function delays(): Promise<Record<string, string | undefined>> {
   const of = async (host: string, tap: string) => {
@@ -59,7 +49,7 @@ async function delays(): Promise<Record<string, string | undefined>> {
 async function followed(lines: string[]): Promise<void> {
   await slavesSettle(lines.length, 60);
   await must("guest", "sleep 1");
-  expect(await rates()).toEqual(expected(lines));
+  expect(await queueRates()).toEqual(expected(lines));
 }
 
 function tell(what: string, { mbits, ping: alongside, retransmits }: Measured, whole: number): void {
@@ -117,7 +107,7 @@ test("a LAN host with eight downloads gets no more than one with a single one", 
 });
 
 test("a line's death halves the rate at both ends, and its return brings it back", async () => {
-  const whole = await rates();
+  const whole = await queueRates();
   expect(whole).toEqual(expected(["ovh", "orange"]));
   expect(await delays()).toEqual({ pi: "12.5ms", server: "12.5ms" });
   await cut("ovh");
@@ -145,5 +135,5 @@ test("taken away, the queues leave none behind; set again, they are as before", 
   expect(await must("pi", "tc qdisc show")).not.toMatch(/cake|netem/);
   await must("pi", "systemctl start adsl-dev-shaper");
   await eventually("pi", "tc qdisc show dev bond0 root | grep -q cake", 10);
-  expect(await rates()).toEqual(expected(["ovh", "orange"]));
+  expect(await queueRates()).toEqual(expected(["ovh", "orange"]));
 });

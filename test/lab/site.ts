@@ -72,6 +72,16 @@ export async function eventually(place: string, command: string, seconds: number
   await must(place, loop, seconds + 30);
 }
 
+/** The rates of both ends' cakes, kbit/s. */
+export async function queueRates(): Promise<Record<string, number>> {
+  const of = async (host: string, bond: string) => {
+    const found = await must(host, `tc qdisc show dev ${bond} root`);
+    const [, rate, thousand] = /^qdisc cake .* bandwidth (\d+)(K?)bit/.exec(found) ?? [];
+    return Math.floor(thousand ? Number(rate) : Number(rate) / 1000);
+  };
+  return { pi: await of("pi", "bond0"), server: await of("server", "bond-dev") };
+}
+
 /** The id of the generation that a host runs. */
 export async function generation(host: string): Promise<string> {
   return (await must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current")).trim();

@@ -32,6 +32,7 @@ test("the example's taps: what a tunnel carries away from each end, and half the
   expect(shapingOf()).toMatchInlineSnapshot(`
     {
       "framing": "atm overhead 106",
+      "oneAtATime": false,
       "pi": [
         {
           "oneWay": 25000,
@@ -78,6 +79,22 @@ test("no queue is wanted where QoS is off and no latencies differ", () => {
   };
   expect(shapingOf(off)).toBeUndefined();
   expect(shapingOf((site) => (site.qos = { enabled: false })).framing).toBeUndefined();
+});
+
+test("in active-backup the one tunnel that carries has all of its line, without ARP probes, and none waits for another", () => {
+  const { oneAtATime, pi, server } = shapingOf((site) => {
+    site.bond = { mode: "active-backup" };
+  });
+  expect(oneAtATime).toBe(true);
+  expect(pi.map(({ rate, oneWay }) => [rate, oneWay])).toEqual([
+    [891_520, 0],
+    [827_840, 0],
+  ]);
+  expect(server[1]!.rate).toBe(7_036_640);
+});
+
+test("balance-xor gives no queue a rate", () => {
+  expect(shapingOf((site) => (site.bond = { mode: "balance-xor" }))).toBeUndefined();
 });
 
 test("lines of the same latency wait for none", () => {

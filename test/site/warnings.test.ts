@@ -37,7 +37,7 @@ test.each<[string, string[], (site: any) => void]>([
     (s) => Object.assign(s.lines[1], { down: "832 kbit/s", up: "7072 kbit/s" }),
   ],
   [
-    "a queue in another mode than balance-rr",
+    "a queue in balance-xor",
     ["qos.enabled, qos.share: without effect in the mode balance-xor", latencies],
     (s) => {
       s.bond = { mode: "balance-xor" };
