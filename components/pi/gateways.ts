@@ -98,23 +98,26 @@ up() {
 }
 
 # Points a way past the bond to the first of its lines whose tunnel is up. Where none is, the server may be dead, and
-# nothing is known of the lines: then to the first that has a box.
+# nothing is known of the lines: then to the one that was taken last, or to the first that has a box.
 direct() { # direct TABLE LINE...
-  way=$1 chosen=''
+  way=$1
   shift
   for name; do
     line "$name"
-    [ "$box" ] || continue
     # shellcheck disable=SC2086 # the taps are words
-    if up $taps; then
-      chosen=$name
-      break
+    if [ "$box" ] && up $taps; then
+      eval "taken_$way=$name"
+      point "directly by $name" "$way" "$box" "$device"
+      return
     fi
-    chosen=\${chosen:-$name}
   done
-  [ "$chosen" ] || return 0
-  line "$chosen"
-  point "directly by $chosen" "$way" "$box" "$device"
+  eval "last=\\\${taken_$way:-}"
+  for name in $last "$@"; do
+    line "$name"
+    [ "$box" ] || continue
+    point "directly by $name" "$way" "$box" "$device"
+    return
+  done
 }
 `;
 

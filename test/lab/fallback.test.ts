@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
-import { exec, measure } from "../../lab/index.ts";
+import { cut, exec, measure, restore } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { answer, tryCall } from "./call.ts";
 import {
@@ -26,6 +26,7 @@ beforeAll(async () => {
 
 afterAll(async () => {
   await exec("server", "nft delete table inet shut");
+  await restore("ovh");
 });
 
 /** What the box of a line gets from the LAN on port 80 while something is done: the senders' addresses. */
@@ -143,6 +144,16 @@ test("the line can be chosen", async () => {
   expect(senders).toEqual(["192.168.1.252"]);
   await tunnelsAgain();
   expect(await externalAddress()).toBe(seenBy.server);
+});
+
+test("a line that was dead before the server is not taken", async () => {
+  await cut("ovh");
+  await slavesSettle(1);
+  await shutTunnels(true);
+  await slavesSettle(0);
+  expect(await externalAddress()).toBe(seenBy.orange);
+  await restore("ovh");
+  await tunnelsAgain();
 });
 
 test("where the site wants none nothing leaves but what is chosen to, and answers to who enters by a box", async () => {
