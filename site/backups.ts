@@ -32,7 +32,7 @@ const backup = z.strictObject({
 });
 
 /** The field `backups` of a site, in the order of preference. */
-export const backupsField = list(backup, { most: 3 }).default([]);
+export const backupsField = list(backup, { most: 8 }).default([]);
 
 /** The name of the Pi's bond to a backup server. */
 export function bondTo(name: string): string {

@@ -128,7 +128,7 @@ const rightConfig = fc
     lines: fc.uniqueArray(line, { minLength: 1, maxLength: 8, selector: ({ name }) => name }),
     latencies: fc.option(fc.array(between(1, 2000), { minLength: 8, maxLength: 8 }), { nil: undefined }),
     backups: fc.uniqueArray(fc.tuple(label(8), ssh, onServer), {
-      maxLength: 3,
+      maxLength: 8,
       selector: ([name]) => name,
     }),
     sections,

@@ -123,9 +123,9 @@ const wrong: [string, string, unknown, ((site: any) => void)?][] = [
     [{ ...spare, ovh: { serviceName: "ns1.example.eu", applicationKey: "a", applicationSecret: "b" } }],
   ],
   [
-    "a fourth backup",
+    "a ninth backup",
     "backups",
-    [1, 2, 3, 4].map((n) => ({ ...spare, name: `s${n}`, address: `203.0.114.${n}` })),
+    [1, 2, 3, 4, 5, 6, 7, 8, 9].map((n) => ({ ...spare, name: `s${n}`, address: `203.0.114.${n}` })),
   ],
   ["a server that is no list", "backups", spare],
 ];
