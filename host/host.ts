@@ -82,7 +82,7 @@ export class Host {
     const place = [
       `install -D -m 0755 /dev/stdin ${program}.new`,
       // A connection that was lost ends the text anywhere, and what undoes a change is to stay whole.
-      `echo "${digest(text)}  ${program}.new" | sha256sum --quiet -c`,
+      `{ echo "${digest(text)}  ${program}.new" | sha256sum --quiet -c || { rm -f ${program}.new; false; }; }`,
       `mv ${program}.new ${program}`,
       [program, "setup", ...words].join(" "),
     ].join(" && ");

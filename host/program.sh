@@ -30,6 +30,9 @@ prefix=adsl-$site
 log=$run/$prefix-switch.log
 # What the new text of a file is called beside its place, until all of them lie ready.
 fresh=$prefix-new
+# There while a generation is undone, and was tried to be once.
+again=$run/$prefix-again
+going_back=
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -65,16 +68,30 @@ sum_of() { { sha256sum <"$1"; } 2>/dev/null | cut -d ' ' -f 1; }
 
 # Where the state was lost, but not what it tells of: the generation stands here still, and its texts are those of its files.
 adopt() {
-  [ ! -f "$state/current" ] && [ -s "$own/manifest" ] && ! on_trial || return 0
+  [ ! -s "$state/current" ] && [ -s "$own/manifest" ] && ! on_trial || return 0
   (
     umask 077
     mkdir -p "$state/staged"
+    # Others may be doing the same.
+    new=$(mktemp "$state/staged/.new.XXXXXX") || exit
     sed -n 's/^file //p' "$own/manifest" | while read -r _ sum path; do
-      [ "$(sum_of "$path")" != "$sum" ] || cp "$path" "$state/staged/$sum"
+      [ "$(sum_of "$path")" != "$sum" ] || { cp "$path" "$new" && mv "$new" "$state/staged/$sum"; }
     done
-    cp "$own/manifest" "$state/current.new"
+    for note in $notes; do
+      [ -e "$state/$note" ] || [ ! -e "$own/$note" ] || { cp "$own/$note" "$new" && mv "$new" "$state/$note"; }
+    done
+    cp "$own/manifest" "$new" && sync "$new" && mv "$new" "$state/current"
   )
-  mv "$state/current.new" "$state/current"
+}
+
+# What is known of a host but by its state, kept once more where nobody looks for a state.
+notes="sysctl packages"
+keep_notes() {
+  mkdir -p "$own"
+  for note in $notes; do
+    [ ! -e "$state/$note" ] || { cp "$state/$note" "$own/.new" && mv "$own/.new" "$own/$note"; }
+  done
+  cp "$state/current" "$own/.new" && mv "$own/.new" "$own/manifest"
 }
 
 # --- packages, keys, files ------------------------------------------------------------------------
@@ -155,16 +172,17 @@ key() {
   openssl x509 -noout -fingerprint -sha256 -in "$keys/$name.crt" | cut -d = -f 2
 }
 
-# The keys and certificates that a manifest's texts name: as they were staged, and as they stand in their places.
+# The keys and certificates that manifests' texts name: as they were staged, and as they stand in their places.
 keys_of() {
-  sed -n 's/^file [0-7]* //p' "$1" 2>/dev/null | while read -r sum path; do say "$state/staged/$sum $path"; done |
+  sed -n 's/^file [0-7]* //p' "$@" 2>/dev/null | while read -r sum path; do say "$state/staged/$sum $path"; done |
     xargs -r grep -ohsE -- "$keys/[A-Za-z0-9-]+\.(key|crt)" | sort -u
 }
 
-# Keys that nothing of this host's generation reads: of lines that are gone, of rotations that are over. What was made since
-# is another change's, which waits for this one.
+# Keys that nothing of this host's generation reads: of lines that are gone, of rotations that are over. What was made since,
+# or a manifest names that waits for its turn, is another change's.
 forget_keys() {
-  read_now=$(keys_of "$state/current")
+  # shellcheck disable=SC2046 # the names are words
+  read_now=$(keys_of "$state/current" $(waiting))
   find "$keys" -name '*.key' ! -newer "$state/current" 2>/dev/null | while read -r key; do
     say "$read_now" | grep -qxF -- "$key" || rm -f "$key" "${key%.key}.crt"
   done
@@ -235,14 +253,21 @@ enable_all() {
   units=$(units_of "$1")
   [ -n "$units" ] || return 0
   # shellcheck disable=SC2086 # the names are words
-  systemctl -q --no-reload unmask $units 2>/dev/null || true
+  unmask $units
+  # One that can't be keeps all of them from it.
   # shellcheck disable=SC2086
-  systemctl -q --no-reload enable $units || true
+  systemctl -q --no-reload enable $units 2>/dev/null ||
+    for unit in $units; do systemctl -q --no-reload enable "$unit" || true; done
 }
 
 disable_all() {
-  systemctl -q --no-reload unmask "$@" 2>/dev/null || true
+  unmask "$@"
   systemctl -q --no-reload disable "$@" || true
+}
+
+unmask() {
+  systemctl -q --no-reload unmask "$@" 2>/dev/null || true
+  systemctl -q --no-reload unmask --runtime "$@" 2>/dev/null || true
 }
 
 # The value that each sysctl of ours had before us, kept once, so that it can come back. Where another site of this server
@@ -366,7 +391,7 @@ roll() {
     if works_again $turn; then
       # What carries at this end may not yet be seen to do so at the other.
       sleep 1
-    elif [ -f "$state/trying" ]; then
+    elif [ -z "$going_back" ]; then
       # shellcheck disable=SC2086
       journal $turn
       say "$group does not work again after its restart, so those after it were left alone: has the far end switched?"
@@ -399,8 +424,9 @@ tell() {
 
 # Takes a manifest from stdin, and checks that all of it can be placed. Changes nothing else.
 arm() {
-  mkdir -p "$state/staged"
-  new=$(mktemp "$state/staged/.new.XXXXXX")
+  mkdir -p "$state"
+  new=$(mktemp "$state/waiting.XXXXXX")
+  trap 'rm -f "$new"' EXIT
   cat >"$new"
   id=$(id_of "$new")
   # A connection that was lost ends it anywhere.
@@ -424,6 +450,12 @@ arm() {
   mv "$new" "$state/armed"
   to_disk
   say "armed $id"
+}
+
+# The manifests that wait for their turn to be armed, but for what was left by a host that died.
+waiting() {
+  find "$state" -maxdepth 1 -name 'waiting.*' -mmin +60 -delete
+  find "$state" -maxdepth 1 -name 'waiting.*'
 }
 
 # By another name of the installation the next look knows that all has to be done again.
@@ -482,7 +514,7 @@ switch() {
   [ -z "$check" ] || before=$("$check" count 2>/dev/null || true)
   say "$before" >"$state/before"
   [ -z "$check" ] || "$check" working >"$state/working" 2>/dev/null || true
-  rm -f "$state/reverted" "$state/switched"
+  rm -f "$state/reverted" "$state/switched" "$again"
   # The timer first: from here on every way ends in a whole generation. What may be left of an earlier trial's has nothing to
   # undo any more, and must not meddle with this one.
   undo_in "$(field "$state/armed" within)" "$id" || die "systemd-run could start no timer that would undo the change"
@@ -590,6 +622,7 @@ confirm() {
   lock
   id=$1
   if ! on_trial && [ "$(id_of "$state/current")" = "$id" ]; then
+    keep_notes || true
     say "active already"
     return 0
   fi
@@ -598,14 +631,15 @@ confirm() {
   # Its files first: a power cut is never to find a generation that is current, and whose files are empty.
   to_disk
   mv "$state/trying" "$state/current"
-  # Once more where nothing of a state is looked for.
-  { mkdir -p "$own" && cp "$state/current" "$own/manifest.new" && mv "$own/manifest.new" "$own/manifest"; } || true
+  keep_notes || true
   to_disk
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
   rm -f "$state/reverted" "$state/switched" "$state/before" "$state/reserve" "$state"/working*
-  # What was staged since is another change's, which waits for this one.
+  # What was staged since is another change's, as what a manifest names that waits for its turn.
+  others=$(waiting)
   find "$state/staged" -type f ! -newer "$state/current" | while read -r file; do
-    grep -q " ${file##*/} " "$state/current" || rm -f "$file"
+    # shellcheck disable=SC2086 # the names are words
+    grep -qs " ${file##*/} " "$state/current" $others || rm -f "$file"
   done
   forget_keys
   say "active: $id"
@@ -630,7 +664,7 @@ expire() {
   # A switch that hangs would keep the lock for ever.
   systemctl stop "$prefix-switch.service" 2>/dev/null || true
   lock
-  if [ -f "$state/undone" ] || [ "$(id_of "$state/trying")" = "$1" ]; then
+  if [ -f "$state/undone" ] || { [ -f "$state/trying" ] && [ "$(id_of "$state/trying")" = "$1" ]; }; then
     revert_now "it was not confirmed in time"
   else
     systemctl stop "$prefix-revert.timer" 2>/dev/null || true
@@ -639,15 +673,16 @@ expire() {
 
 # Whatever of it fails, all the rest is done: above all, what is to run is started. The timer goes on until it is.
 revert_now() {
-  to=$(running) tried=$state/undone
+  to=$(running) tried=$state/undone going_back=yes
   rm -f "$state/reserve" || true
   # The first try goes on without what it can't write; a further one would stop everything again for nothing.
-  if [ -f "$tried" ]; then
-    lay_out "$to" || [ $? = 2 ] || {
-      say "going back waits for room on the disk"
+  if [ -f "$tried" ] || [ -e "$again" ]; then
+    { touch "$state" && lay_out "$to"; } || [ $? = 2 ] || {
+      say "going back waits for a disk that can be written"
       return 0
     }
   fi
+  say >"$again" || true
   say "going back: $1"
   # A disk that can't be written any more leaves it where it is.
   [ ! -f "$state/trying" ] || mv "$state/trying" "$tried" || tried=$state/trying
@@ -669,7 +704,7 @@ revert_now() {
   fi
   # What is still missing is lost here: the next change brings it.
   [ -z "$(misplaced "$to")" ] || do_all_again
-  rm -f "$state/switched" "$state/undone" "$state"/working*
+  rm -f "$state/switched" "$state/undone" "$state"/working* "$again"
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
 }
 
@@ -772,8 +807,10 @@ setup() {
   mkdir -p "$state" "$own"
   chmod 700 "$state"
   [ -z "${1:-}" ] || say "$1" >"$state/installation"
-  rm -f "$own/role"
-  [ -z "${2:-}" ] || say "$2" >"$own/role"
+  for place in "$state" "$own"; do
+    rm -f "$place/role"
+    [ -z "${2:-}" ] || say "$2" >"$place/role"
+  done
   place_recovery
   to_disk
   say "set up"
@@ -781,7 +818,8 @@ setup() {
 
 # The unit that undoes a generation at boot, if it was tried when the power went.
 place_recovery() {
-  cat >"/etc/systemd/system/$prefix-recover.service.$fresh" <<EOF
+  unit=/etc/systemd/system/$prefix-recover.service
+  cat >"$unit.$$" <<EOF
 [Unit]
 Description=adsl-bonding $site: undo a generation that was not confirmed before the restart
 DefaultDependencies=no
@@ -798,7 +836,7 @@ ExecStart=$0 recover
 [Install]
 WantedBy=sysinit.target
 EOF
-  mv "/etc/systemd/system/$prefix-recover.service.$fresh" "/etc/systemd/system/$prefix-recover.service"
+  mv "$unit.$$" "$unit"
   # It has systemd read all units again by itself.
   systemctl -q enable "$prefix-recover.service"
 }
@@ -824,14 +862,16 @@ remove() {
   done
   restore_sysctl
   systemctl -q --no-reload disable "$prefix-recover.service"
-  rm -f "/etc/systemd/system/$prefix-recover.service"
+  rm -f "/etc/systemd/system/$prefix-recover.service"*
   systemctl daemon-reload
   systemctl reset-failed "$prefix-*" 2>/dev/null
   # The group that systemd made for the tunnels' template stays behind, empty, unless it is stopped.
   systemctl stop "system-$(systemd-escape "$prefix-tunnel").slice" 2>/dev/null
   installed=$(awk '!seen[$0]++' "$state/packages" 2>/dev/null | paste -s -d ' ')
+  # First what would bring the others back.
+  rm -f "$own/manifest"
   rm -rf "$state" "$own" || die "not everything could be removed"
-  rm -f "$0" "$run/$prefix.lock" "$log" "$run/$prefix-probe"
+  rm -f "$0" "$0.new" "$run/$prefix.lock" "$log" "$again" "$run/$prefix-probe"
   rmdir "${state%/*}" /etc/adsl-bonding 2>/dev/null
   say "removed; the packages it had installed stay: $installed"
 }
@@ -839,7 +879,8 @@ remove() {
 # Removes, unless the host has become something else of the site since: a backup server that was made the main one has
 # a new owner in Pulumi's state, and the old one goes after that.
 remove_as() {
-  if [ "$(cat "$own/role" 2>/dev/null)" = "$1" ]; then remove; else say "no longer $1: nothing was removed"; fi
+  role=$(cat "$state/role" 2>/dev/null || cat "$own/role" 2>/dev/null || true)
+  if [ "$role" = "$1" ]; then remove; else say "no longer $1: nothing was removed"; fi
 }
 
 # All of the program is read before any of it runs, so that it may replace or remove its own file.

@@ -14,13 +14,12 @@ export LC_ALL=C # what other programs print is read
 program=/usr/local/sbin/adsl-bonding-$SITE
 state=/var/lib/adsl-bonding/$SITE
 
+# A change of this host that is under way, one that undoes itself say, is waited for: its end is what counts.
+[ ! -e "/run/adsl-$SITE.lock" ] || flock -w 30 "/run/adsl-$SITE.lock" true
 # Where its state was lost the program finds again what stands here. It has no name where something is lost that only a new
 # installation makes again.
 name=
 [ ! -x "$program" ] || name=$("$program" installation) || name=
-
-# A change of this host that is under way, one that undoes itself say, is waited for: its end is what counts.
-[ ! -e "/run/adsl-$SITE.lock" ] || flock -w 30 "/run/adsl-$SITE.lock" true
 # Where there is a generation its tunnels show which line works, whether they run now or not, and its firewall would
 # drop a probe.
 for which in current trying undone; do [ ! -e "$state/$which" ] || PROBE=no; done
@@ -58,6 +57,8 @@ done
 
 # Two sites can share a server, but no Pi.
 for other in /usr/local/sbin/adsl-bonding-*; do
+  # A program on its way is none yet.
+  case $other in *.new) continue ;; esac
   if [ "$ROLE" = pi ] && [ -x "$other" ] && [ "$other" != "$program" ]; then
     tell foreign "the site ${other##*/adsl-bonding-} stands on it: was its name changed in the config? Give the old name back, or destroy that site first"
   fi

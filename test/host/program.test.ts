@@ -163,6 +163,39 @@ test("keys that were made for another change, which waits, outlast a confirmatio
   for (const name of ["one", "two", "three"]) expect(existsSync(key(name)), name).toBe(true);
 });
 
+test("texts and keys of a manifest that waits for its turn outlast a confirmation, whenever they were made", () => {
+  deploy();
+  const key = at("etc", "test", "keys", "two.key");
+  mkdirSync(at("etc", "test", "keys"), { recursive: true });
+  writeFileSync(key, "a key\n");
+  const wanted = content({ bond: `key ${key}\n` });
+  for (const { path, text } of wanted.files) run(["stage", path], text);
+  writeFileSync(
+    at("lib", "test", "waiting.abc"),
+    renderManifest(describeContent(wanted), { id: "third", mends: "", confirmWithin: 14 }),
+  );
+  switchTo("second", content({ bond: "another bond\n" }));
+  expect(run(["confirm", "second"])).toContain("active: second");
+  expect(existsSync(key)).toBe(true);
+  expect(existsSync(at("lib", "test", "staged", digest(`key ${key}\n`)))).toBe(true);
+  // One that a host's death has left counts for nothing after an hour.
+  const old = Date.now() / 1000 - 7200;
+  utimesSync(at("lib", "test", "waiting.abc"), old, old);
+  switchTo("fourth", content({ bond: "a fourth bond\n" }));
+  expect(run(["confirm", "fourth"])).toContain("active: fourth");
+  expect(existsSync(key)).toBe(false);
+  expect(existsSync(at("lib", "test", "waiting.abc"))).toBe(false);
+});
+
+test("a backup whose settings were deleted still knows what it is, and is removed as that", () => {
+  deploy();
+  run(["setup", "one", "spare"]);
+  expect(run(["remove-as", "server"])).toContain("no longer server: nothing was removed");
+  rmSync(at("etc", "test"), { recursive: true });
+  run(["remove-as", "spare"]);
+  expect(readFileSync(at("detached"), "utf8")).toMatch(/adsl-test-remove .* remove now$/m);
+});
+
 test("a generation whose keys have gone since they were made is not armed, and the next look has all made again", () => {
   deploy();
   const key = at("etc", "test", "keys", "one.key");
@@ -191,7 +224,6 @@ test("where the state is lost the host knows all the same what runs, and can sti
   deploy();
   rmSync(at("lib", "test"), { recursive: true });
   expect(run(["status"])).toContain("current generation: first");
-  expect(run(["installation"])).toBe("");
   rmSync(at("lib", "test"), { recursive: true });
   switchTo("second", content({ "t@one.service": "other keys\n" }));
   expect(told()).toEqual(["restart t@one.service", started]);
@@ -232,13 +264,14 @@ test("a trial whose timer somebody has stopped is undone for the next change", (
   // The timer, as systemd would run it.
   write(
     "bin/systemd-run",
-    `#!/bin/sh\ncase "$*" in *expire*) (flock 9; exec 9>&-; ${program} expire second) 9>>${at("lock", "adsl-test.lock")} & ;; esac\n`,
+    `#!/bin/sh\necho "$*" >>${at("detached")}\ncase "$*" in *expire*) (flock 9; exec 9>&-; ${program} expire second) 9>>${at("lock", "adsl-test.lock")} & ;; esac\n`,
   );
   const wanted = content({ bond: "another\n" });
   for (const { path, text } of wanted.files) run(["stage", path], text);
   const manifest = renderManifest(describeContent(wanted), { id: "third", mends: "", confirmWithin: 14 });
   expect(run(["arm"], manifest)).toContain("armed third");
   expect(run(["status"])).toMatch(/last undone: .*generation second: it was not confirmed in time/);
+  expect(readFileSync(at("detached"), "utf8")).toMatch(/--on-active 1 .* expire second$/m);
 });
 
 test("texts that were staged for another change, which waits, outlast a confirmation; the replaced ones go", () => {
