@@ -140,8 +140,7 @@ export function planShaping(
 
 /** The mistakes of lines' rates and latencies that show only beside other fields. */
 export function shapingContradictions(site: Raw, lines: Raw[], bond: Raw): Mistake[] {
-  // Without ARP probes in active-backup, no line is too slow for them.
-  return [...latencies(lines), ...(bond.mode === "active-backup" ? [] : tooSlow(site, lines, bond))];
+  return [...latencies(lines), ...tooSlow(site, lines, bond)];
 }
 
 function latencies(lines: Raw[]): Mistake[] {
@@ -155,8 +154,9 @@ function latencies(lines: Raw[]): Mistake[] {
 }
 
 /** A tunnel that its ARP probes fill by more than half is no use, nor one to which the watch leaves next to nothing. */
-function tooSlow({ backups, watch }: Raw, lines: Raw[], { arpInterval: given }: Raw): Mistake[] {
-  const arpInterval = typeof given === "number" && given > 0 ? given : 100;
+function tooSlow({ backups, watch }: Raw, lines: Raw[], { mode, arpInterval: given }: Raw): Mistake[] {
+  const probing = typeof given === "number" && given > 0 ? given : 100;
+  const arpInterval = mode === "active-backup" ? Number.POSITIVE_INFINITY : probing;
   const bonds = 1 + asRecords(backups).length;
   const watched = lines.length > 1 && asRecord(watch).enabled !== false;
   return lines.flatMap((line, index) =>
@@ -179,7 +179,7 @@ function tooSlow({ backups, watch }: Raw, lines: Raw[], { arpInterval: given }: 
       const headers = { protocol, fragment: line.fragment === true } as const;
       const watchers = { arpInterval, probesPerSecond, bonds };
       if (!watched || tunnelRate({ ...known, ...headers }, direction, watchers) >= each / 10) return [];
-      const reason = "the ARP probes and the watch's pings leave next to nothing of it";
+      const reason = "the pings of the watch, and ARP probes if any, leave next to nothing of it";
       const mend = "Write the line's true rate, or set watch.enabled to false.";
       return [{ ...at, reason, mend }];
     }),

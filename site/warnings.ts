@@ -33,7 +33,7 @@ function idleFields(site: Raw, lines: Raw[], { mode = "balance-rr" }: Raw): stri
   const modeMend = "Take it out, or choose another bond.mode.";
   return [
     ...idleQos(asRecord(site.qos), mode, modeMend),
-    ...idleWatch(asRecord(site.watch), lines, mode, modeMend),
+    ...idleWatch(asRecord(site.watch), lines),
     ...idleLatency(lines, mode, modeMend),
     ...idleReplayWindow(asRecord(site.vpn), lines),
   ];
@@ -48,16 +48,9 @@ function idleQos(qos: Raw, mode: unknown, modeMend: string): string[] {
   return noEffect(given("qos", qos, ["share"]), "while qos.enabled is false", "Take one of the two out.");
 }
 
-function idleWatch(watch: Raw, lines: Raw[], mode: unknown, modeMend: string): string[] {
+function idleWatch(watch: Raw, lines: Raw[]): string[] {
   const details = given("watch", watch, ["loss", "clean"]);
   const all = [...enabledBy("watch", watch), ...details];
-  if (mode === "active-backup") {
-    return noEffect(
-      all,
-      "in the mode active-backup, whose far end would not leave a line that is out",
-      modeMend,
-    );
-  }
   if (lines.length < 2)
     return noEffect(all, "on a site of one line, which has no other to go by", "Take it out.");
   if (watch.enabled !== false) return [];

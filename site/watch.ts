@@ -28,22 +28,22 @@ export interface WatchedLine {
 
 /** The watch on the Pi over the lines' loss. */
 export interface Watch {
+  /** Whether the far end has no ARP probes, as in active-backup, and leaves a line only when its tunnels are silent. */
+  silence: boolean;
   loss: number;
   clean: number;
   lines: WatchedLine[];
 }
 
-/**
- * The site's watch; undefined when it is not wanted, or there is no other line to go by. In active-backup the far end
- * has no ARP probes, and would not see that a tap lost its carrier here.
- */
+/** The site's watch; undefined when it is not wanted, or there is no other line to go by. */
 export function planWatch(
   { enabled, loss, clean }: z.output<typeof watch>,
   mode: BondMode,
   lines: { name: string; mark: number; tunnelPlans: { piTap: string }[] }[],
 ): Watch | undefined {
-  if (!enabled || mode === "active-backup" || lines.length < 2) return undefined;
+  if (!enabled || lines.length < 2) return undefined;
   return {
+    silence: mode === "active-backup",
     loss,
     clean,
     lines: lines.map(({ name, mark, tunnelPlans }) => ({

@@ -11,18 +11,27 @@ import { stayChains } from "./stays.ts";
 export function piFirewall(plan: Plan): FirewallRules {
   const all = everyServer(plan);
   const boxes = piBoxes(plan);
+  const silenced = plan.watch?.silence === true;
   return {
-    objects: [...(canStray(plan) ? [`set ${deadBonds} { type mark; }`] : []), ...boxes.objects],
+    objects: [
+      ...(canStray(plan) ? [`set ${deadBonds} { type mark; }`] : []),
+      ...(silenced ? ["set lossy { type mark; }"] : []),
+      ...boxes.objects,
+    ],
     chains: [
       {
         name: "tunnels",
         hook: "filter hook output priority filter; policy accept",
         rules: all.flatMap(({ lines, server }) =>
           lines.flatMap(({ tunnelPlans, mark, protocol }) =>
-            tunnelPlans.map(
-              ({ port }) =>
-                `ip daddr ${server.address} ${protocol} dport ${port} meta mark != ${mark} counter drop`,
-            ),
+            tunnelPlans.flatMap(({ port }) => {
+              const leaving = `ip daddr ${server.address} ${protocol} dport ${port}`;
+              return [
+                `${leaving} meta mark != ${mark} counter drop`,
+                // Of a line that the watch has taken out.
+                ...(silenced ? [`${leaving} meta mark @lossy counter drop`] : []),
+              ];
+            }),
           ),
         ),
       },

@@ -5,7 +5,8 @@ import { daemonUnit } from "../unit.ts";
 /** The unit of the watch over the lines' loss (watch.pl, whose head says what its words mean). */
 export function renderWatchUnit(names: Names, site: string, server: string, watch: Watch): string {
   const lines = watch.lines.map(({ name, mark, taps }) => [name, mark, ...taps].join(","));
-  const words = [server, probesPerSecond, watch.loss, watch.clean, ...lines];
+  const silence = watch.silence ? ["--silence", names.nftTable] : [];
+  const words = [...silence, server, probesPerSecond, watch.loss, watch.clean, ...lines];
   return daemonUnit({
     description: `loss of the lines of site ${site}`,
     needs: [names.bondUnit.name, names.routesUnit.name],

@@ -1,11 +1,13 @@
 #!/usr/bin/perl
-# watch SERVER PROBES LOSS CLEAN LINE...: takes a line out of the bond that loses part of its packets, and uses it again
-# when it no longer does. Each LINE is NAME,MARK,TAP[,TAP...].
+# watch [--silence TABLE] SERVER PROBES LOSS CLEAN LINE...: takes a line out of the bond that loses part of its packets, and
+# uses it again when it no longer does. Each LINE is NAME,MARK,TAP[,TAP...].
 #
 # PROBES empty pings a second go to SERVER over each line, outside the tunnels: by their mark they leave by the line's own
 # box, so that they tell of a line whether its tunnels are used or not. A line of which LOSS per cent are lost over 10 s
 # goes out, if another is better; after CLEAN seconds without loss it is back. While it is out its taps have no carrier
-# on this end: no ARP probe and no packet leaves by them, and so the far end's bond leaves them too.
+# on this end: no ARP probe and no packet leaves by them, and so the far end's bond leaves them too. Where there are no ARP
+# probes its mark stands in the set `lossy` of our firewall's TABLE, so that nothing of its tunnels leaves: the far end's
+# keepalive then takes them for dead. What still comes by them is taken until then.
 # It stands on what every Debian has: perl-base, without Time::HiRes.
 use strict;
 use warnings;
@@ -90,11 +92,15 @@ sub echo {
   return pack "CCnnn", 8, 0, ~$sum & 0xffff, $id, $sequence;
 }
 
+# The table of the set of silent lines' marks; undefined where the far end has ARP probes.
+our $table;
+
 # Gives the lines' taps their carrier, or takes it. A tap that no tunnel holds can have none, and gets one with a tunnel.
 sub apply {
   for my $line (@_) {
-    my $word = $line->{out} ? "off" : "on";
-    system "ip link set dev $_ carrier $word 2>/dev/null" for @{ $line->{taps} };
+    my ($carrier, $element) = $line->{out} ? ("off", "add") : ("on", "delete");
+    system "ip link set dev $_ carrier $carrier 2>/dev/null" for @{ $line->{taps} };
+    system "nft $element element inet $table lossy '{ $line->{mark} }' 2>/dev/null" if defined $table;
   }
 }
 
@@ -109,6 +115,7 @@ sub has_carrier {
 }
 
 sub main {
+  (undef, $table) = splice @_, 0, 2 if $_[0] eq "--silence";
   my ($server, $probes, $loss, $clean, @words) = @_;
   my @lines = map { line(split /,/) } @words;
   my $rules = rules($probes, $loss, $clean);

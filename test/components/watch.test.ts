@@ -1,6 +1,9 @@
 import { execFileSync } from "node:child_process";
 import { fileURLToPath } from "node:url";
 import { expect, test } from "vitest";
+import { namesOf } from "../../components/names.ts";
+import { piFirewall } from "../../components/pi/firewall.ts";
+import { renderWatchUnit } from "../../components/watch/unit.ts";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
@@ -71,8 +74,35 @@ test("a line that is out comes back when the other dies", () => {
   expect(said[1]![0]).toBeLessThanOrEqual(65);
 });
 
-test("a site of one line has nothing to watch, and in active-backup the far end would not follow", () => {
-  const idle = exampleSite((site) => (site.bond = { mode: "active-backup" }));
-  expect(planSite(parseSite(idle)).watch).toBeUndefined();
+test("a site of one line has nothing to watch", () => {
   expect(planSite(parseSite(exampleSite((site) => site.lines.pop()))).watch).toBeUndefined();
+});
+
+test("where the far end has no ARP probes a line that is out is silent, tunnels and all, until it is used again", () => {
+  const plan = planSite(parseSite(exampleSite((site) => (site.bond = { mode: "active-backup" }))));
+  const names = namesOf(plan);
+  expect(renderWatchUnit(names, plan.site, plan.server.address, plan.watch!)).toContain(
+    "watch --silence adsl_bonding_dev 203.0.113.10 10 20 60 ovh,44289,tap0 orange,44290,tap1\n",
+  );
+  const rules = piFirewall(plan);
+  expect(rules.objects).toContain("set lossy { type mark; }");
+  expect(rules.chains.find(({ name }) => name === "tunnels")!.rules).toContain(
+    "ip daddr 203.0.113.10 udp dport 1195 meta mark @lossy counter drop",
+  );
+  // Its commands are printed, not run.
+  const script = `
+    BEGIN { *CORE::GLOBAL::system = sub { print "@_\\n" } }
+    require $ARGV[0];
+    our $table = "adsl_bonding_dev";
+    my $line = line("ovh", 44289, "tap0");
+    for my $out (1, 0) { $line->{out} = $out; apply($line) }`;
+  expect(execFileSync("perl", ["-w", "-e", script, program], { encoding: "utf8" })).toBe(
+    [
+      "ip link set dev tap0 carrier off 2>/dev/null",
+      "nft add element inet adsl_bonding_dev lossy '{ 44289 }' 2>/dev/null",
+      "ip link set dev tap0 carrier on 2>/dev/null",
+      "nft delete element inet adsl_bonding_dev lossy '{ 44289 }' 2>/dev/null",
+      "",
+    ].join("\n"),
+  );
 });

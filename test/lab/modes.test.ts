@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
-import { cut, exec, measure, restore } from "../../lab/index.ts";
+import { cut, exec, lose, measure, restore } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { beginTalk } from "./call.ts";
+import { now } from "./direct.ts";
 import { deployedSite, eventually, must, mustUp, queueRates, slavesSettle } from "./site.ts";
 
 const far = "198.51.100.7";
@@ -162,8 +163,8 @@ test("from balance-xor to active-backup: the first line carries everything", asy
 });
 
 test("in active-backup packets wait at the bond, at what the line that carries does", async () => {
-  // 0.995 of 896 and 7232 kbit/s: there are no ARP probes, and no watch.
-  expect(await queueRates()).toEqual({ pi: 891, server: 7195 });
+  // 0.995 of 896 and 7232 kbit/s less the watch's 8.48: there are no ARP probes.
+  expect(await queueRates()).toEqual({ pi: 883, server: 7187 });
   const upload = await measure({ via: "bond", direction: "up", bytes: 800_000, ping: true });
   console.log(
     `one upload: ${upload.mbits.toFixed(2)} Mbit/s, ping ${upload.ping!.avgMs} / ${upload.ping!.maxMs} ms`,
@@ -190,8 +191,8 @@ test("in active-backup a cut of the active line hands over to the other, and the
       expect(await bonding(host, bond)).toContain(`Currently Active Slave: ${tap}1`);
     }
     await must("guest", "sleep 1");
-    // 0.995 of 832 and 7072 kbit/s.
-    expect(await queueRates()).toEqual({ pi: 827, server: 7036 });
+    // 0.995 of 832 and 7072 kbit/s less 8.48.
+    expect(await queueRates()).toEqual({ pi: 819, server: 7028 });
   });
   console.log(`traffic stood for ${(lost * 0.02).toFixed(1)} s`);
   // The keepalive's 4 s, and what it takes to notice.
@@ -204,5 +205,28 @@ test("in active-backup a cut of the active line hands over to the other, and the
   });
   console.log(`pings lost while the first line was taken again: ${again}`);
   expect(again * 0.02).toBeLessThan(1);
-  expect(await queueRates()).toEqual({ pi: 891, server: 7195 });
+  expect(await queueRates()).toEqual({ pi: 883, server: 7187 });
+});
+
+test("in active-backup a line that loses a quarter is left by both ends within 15 s, and taken again when it is clean", async () => {
+  const active = (tap: string) =>
+    ends.map(([host, bond]) => [host, `grep -q 'Currently Active Slave: ${tap}' /proc/net/bonding/${bond}`]);
+  const began = await now();
+  await lose("ovh", 25, "in");
+  for (const [host, command] of active("tap1")) await eventually(host!, command!, 30);
+  const left = (await now()) - began;
+  console.log(`left by both ends after ${left.toFixed(1)} s`);
+  expect(left).toBeLessThan(15);
+  // Once out, it stays out.
+  await must("guest", "sleep 10");
+  for (const [host, command] of active("tap1")) await must(host!, command!);
+  expect(await lostWhile(5, async () => {})).toBe(0);
+  const mended = await now();
+  await restore("ovh");
+  for (const [host, command] of active("tap0")) await eventually(host!, command!, 90);
+  const back = (await now()) - mended;
+  console.log(`taken again after ${back.toFixed(1)} s`);
+  expect(back).toBeGreaterThan(57);
+  expect(back).toBeLessThan(80);
+  await slavesSettle(2, 10);
 });

@@ -45,14 +45,6 @@ test.each<[string, string[], (site: any) => void]>([
     },
   ],
   [
-    "a watch in active-backup",
-    ["watch.enabled, watch.clean: without effect in the mode active-backup", `${latencies} active-backup`],
-    (s) => {
-      s.bond = { mode: "active-backup" };
-      s.watch = { enabled: true, clean: 30 };
-    },
-  ],
-  [
     "the share of a queue that is off",
     ["qos.share: without effect while qos.enabled is false. Take one of the two out."],
     (s) => (s.qos = { enabled: false, share: 0.9 }),
