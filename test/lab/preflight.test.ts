@@ -42,7 +42,10 @@ test("a host that can't be reached is told by a preview, and stops an up", async
   expect((await stack.pulumi(["up", "--yes", "--skip-preview"])).code).not.toBe(0);
 });
 
-/** Holds apt's and dpkg's locks (fcntl's, which are other ones than flock's) for a time, as the daily update of a machine just started does. */
+/**
+ * Holds apt's and dpkg's locks (fcntl's, which are other ones than flock's), as the daily update of a machine just started does,
+ * until the program has wanted them for some seconds.
+ */
 const updating = `
   use Fcntl;
   my @held = map {
@@ -50,13 +53,14 @@ const updating = `
     fcntl $file, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0) or die "$_: $!";
     $file;
   } "/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend";
-  sleep 200`;
+  for (1 .. 1200) { last if !system "pgrep -f '[a]dsl-bonding-dev .*packages' >/dev/null"; sleep 1 }
+  sleep 30`;
 
 test("a bond0 that the module made by itself is no hindrance, and a package manager at work is waited for", async () => {
   await must("pi", "ip link set dummy0 nomaster && ip link del dummy0");
   await must(
     "pi",
-    `setsid perl -e '${updating}' >/dev/null 2>&1 </dev/null & sleep 1; pgrep -f lock-frontend`,
+    `setsid perl -e '${updating.replaceAll("'", "'\\''")}' >/dev/null 2>&1 </dev/null & sleep 1; pgrep -f lock-frontend`,
   );
   await stack.configure(() => {});
   const { code, stdout, stderr } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
