@@ -89,6 +89,32 @@ test("a Pulumi killed while the hosts try: both go back by themselves, and the n
   await nextUp();
 });
 
+test("a Pulumi killed between the two confirmations: each host runs a whole generation, and the next up brings them together", async () => {
+  const before = await generation("pi");
+  await anotherChange();
+  const end = new AbortController();
+  const up = stack.pulumi(["up", "--yes", "--skip-preview"], { signal: end.signal });
+  await reaches("switched");
+  // Its own confirmation, the second, waits for another change that lasts.
+  await must("pi", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 600");
+  await eventually("server", "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 300);
+  end.abort();
+  expect((await up).code).not.toBe(0);
+  const confirmed = await generation("server");
+  expect(confirmed).not.toBe(before);
+  await must("pi", "systemctl stop other-change");
+  await eventually(
+    "pi",
+    "[ ! -e /var/lib/adsl-bonding/dev/trying -a ! -e /var/lib/adsl-bonding/dev/undone ]",
+    120,
+  );
+  // Whether the waiting confirmation or the timer comes first is chance.
+  expect([before, confirmed]).toContain(await generation("pi"));
+  expect(await generation("server")).toBe(confirmed);
+  await nextUp();
+  expect(await generation("pi")).toBe(await generation("server"));
+});
+
 test("the Pi's power cut while it tries: it boots on the generation before, and the next up completes", async () => {
   const before = await generation("pi");
   await endedUp("switched");
