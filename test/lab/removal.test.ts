@@ -52,3 +52,15 @@ test("with the server dead, destroy cleans the Pi, ends with an error, and the s
   const again = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
   expect(again.code, again.stdout + again.stderr).toBe(0);
 });
+
+test("with the Pi dead, destroy cleans the server, and says how to forget the Pi", async () => {
+  stack = await deployedSite();
+  await kill("pi");
+  const began = Date.now();
+  const { code, stdout } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
+  const seconds = (Date.now() - began) / 1000;
+  expect(code).not.toBe(0);
+  expect(stdout).toMatch(/pi program.*npm run forget -- pi.*deleting failed.* error:/);
+  expect(seconds).toBeLessThan(180);
+  expect(await tracesOn("server")).toBe("");
+});
