@@ -11,8 +11,9 @@ export interface KeptBond {
 /**
  * Brings back what somebody else takes away. Our firewall table: whoever flushes all rules, as Debian's own
  * nftables.service does at each restart, leaves the server without a masquerade, and tunnels' packets free to leave by
- * another's box. And a bond, or a tap of one, that was deleted: its OpenVPN would go on without it for ever. A single
- * rule that was deleted by hand stays so until the next `up`, which names it.
+ * another's box. And a bond, or a tap of one, that was deleted: its OpenVPN would go on without it for ever; or that was set down,
+ * or lost its address: its routes go with that, or lead nowhere. A single rule or route that was deleted by hand stays so until
+ * the next `up`, which names it.
  */
 export function keeperService(names: Names, bonds: KeptBond[], exceptions: boolean): Service {
   const { keeperScript: script, keeperUnit: unit, nftTable, firewallScript } = names;
@@ -36,7 +37,8 @@ export function keeperService(names: Names, bonds: KeptBond[], exceptions: boole
       {
         path: script,
         text: `#!/bin/sh
-# Brings our firewall table back whenever somebody flushes all rules, and a bond or a tap that was deleted. Called by systemd.
+# Brings our firewall table back whenever somebody flushes all rules, and a bond or a tap that was deleted or set down. Called by
+# systemd.
 set -u
 
 # What is being started or stopped is not active: a switch of ours is left alone.
@@ -46,15 +48,20 @@ again() { # again UNIT INTERFACE
   systemctl --no-block restart "$1"
 }
 
-# False where it is gone: its taps and tunnels then come back with it.
+# False where it is gone, down, or without its address: its taps, tunnels and routes then come back with it.
 bond() { # bond INTERFACE UNIT
-  [ ! -e "/sys/class/net/$1" ] || return 0
+  [ -z "$(ip -4 -o addr show up dev "$1" 2>/dev/null)" ] || return 0
   again "$2" "$1"
   return 1
 }
 
 tap() { # tap INTERFACE UNIT
-  [ -e "/sys/class/net/$1/master" ] || again "$2" "$1"
+  if [ ! -e "/sys/class/net/$1/master" ]; then
+    again "$2" "$1"
+  elif [ $(($(cat "/sys/class/net/$1/flags") & 1)) = 0 ]; then
+    echo "$1 was set down, and is up again"
+    ip link set "$1" up
+  fi
 }
 
 links() {
@@ -69,7 +76,7 @@ table() {
 
 # What was taken away before the monitors listened is seen by the first round.
 {
-  ip -o monitor link &
+  ip -o monitor link address &
   echo begin
   nft monitor${exceptions ? "" : " tables"}
   kill $!

@@ -202,6 +202,36 @@ const faults: Fault[] = [
     whole: 30,
   },
   {
+    what: "somebody sets the bond down on the Pi",
+    happens: () => must("pi", "ip link set bond0 down"),
+    gap: 10,
+    whole: 30,
+  },
+  {
+    what: "somebody sets the bond down on the server",
+    happens: () => must("server", "ip link set bond-dev down"),
+    gap: 10,
+    whole: 30,
+  },
+  {
+    what: "somebody sets a tap down on the Pi",
+    happens: () => must("pi", "ip link set tap0 down"),
+    gap: 2,
+    whole: 30,
+  },
+  {
+    what: "somebody takes the bond's address away on the Pi",
+    happens: () => must("pi", "ip address flush dev bond0"),
+    gap: 10,
+    whole: 30,
+  },
+  {
+    what: "somebody takes the bond's address away on the server",
+    happens: () => must("server", "ip address flush dev bond-dev"),
+    gap: 10,
+    whole: 30,
+  },
+  {
     what: "somebody flushes all firewall rules on the server",
     happens: () => must("server", "nft flush ruleset"),
     gap: 2,
