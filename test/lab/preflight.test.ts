@@ -50,7 +50,8 @@ const updating = `
   use Fcntl;
   my @held = map {
     open my $file, ">>", $_ or die "$_: $!";
-    fcntl $file, F_SETLK, pack("s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0) or die "$_: $!";
+    my $lock = pack "s s x4 q q i x4", F_WRLCK, 0, 0, 0, 0;
+    fcntl $file, F_SETLK, $lock or die "$_: $!";
     $file;
   } "/var/lib/apt/lists/lock", "/var/lib/dpkg/lock-frontend";
   for (1 .. 1200) { last if !system "pgrep -f '[a]dsl-bonding-dev .*packages' >/dev/null"; sleep 1 }
@@ -60,7 +61,7 @@ test("a bond0 that the module made by itself is no hindrance, and a package mana
   await must("pi", "ip link set dummy0 nomaster && ip link del dummy0");
   await must(
     "pi",
-    `setsid perl -e '${updating.replaceAll("'", "'\\''")}' >/dev/null 2>&1 </dev/null & sleep 1; pgrep -f lock-frontend`,
+    `setsid perl -e '${updating.replaceAll("'", "'\\''")}' >/dev/null 2>&1 </dev/null & sleep 1; pgrep -x perl`,
   );
   await stack.configure(() => {});
   const { code, stdout, stderr } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
