@@ -18,7 +18,7 @@ export interface KeptBond {
 export function keeperService(names: Names, bonds: KeptBond[], exceptions: boolean): Service {
   const { keeperScript: script, keeperUnit: unit, nftTable, firewallScript } = names;
   const looks = bonds.flatMap(({ name, unit: maker, taps }) => [
-    `  bond ${name} ${maker} &&`,
+    `  keep addressed ${name} ${maker} &&`,
     `    ${taps.map((tap) => `tap ${tap.name} ${tap.unit}`).join(" &&\n    ")}`,
   ]);
   return {
@@ -41,24 +41,24 @@ export function keeperService(names: Names, bonds: KeptBond[], exceptions: boole
 # systemd.
 set -u
 
-# What is being started or stopped is not active: a switch of ours is left alone.
-again() { # again UNIT INTERFACE
-  systemctl -q is-active "$1" || return 0
-  echo "$2 was taken away: $1 is restarted"
-  systemctl --no-block restart "$1"
-}
-
-# False where it is gone, down, or without its address: its taps, tunnels and routes then come back with it.
-bond() { # bond INTERFACE UNIT
-  [ -z "$(ip -4 -o addr show up dev "$1" 2>/dev/null)" ] || return 0
-  again "$2" "$1"
+# What is being started or stopped is not active: a switch of ours is left alone. What was missed while its unit started is
+# there once that is active, so it is looked for again. False where it is missing: what stands on it comes back with it.
+keep() { # keep CHECK INTERFACE UNIT
+  ! "$1" "$2" || return 0
+  if systemctl -q is-active "$3" && ! "$1" "$2"; then
+    echo "$2 was taken away: $3 is restarted"
+    systemctl --no-block restart "$3"
+  fi
   return 1
 }
 
+# A bond that is down or without its address has lost its routes, or they lead nowhere.
+addressed() { [ -n "$(ip -4 -o addr show up dev "$1" 2>/dev/null)" ]; }
+enslaved() { [ -e "/sys/class/net/$1/master" ]; }
+
 tap() { # tap INTERFACE UNIT
-  if [ ! -e "/sys/class/net/$1/master" ]; then
-    again "$2" "$1"
-  elif [ $(($(cat "/sys/class/net/$1/flags") & 1)) = 0 ]; then
+  keep enslaved "$1" "$2" || return 0
+  if [ $(($(cat "/sys/class/net/$1/flags") & 1)) = 0 ]; then
     echo "$1 was set down, and is up again"
     ip link set "$1" up
   fi

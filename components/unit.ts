@@ -25,6 +25,8 @@ export function oneshotUnit({ description, start, stop, needs = [], after = [] }
     `Description=adsl-bonding: ${description}`,
     ...(order ? [`After=${order}`] : []),
     ...(needs.length > 0 ? [`Requires=${needs.join(" ")}`, `PartOf=${needs.join(" ")}`] : []),
+    // However often somebody takes away what it makes.
+    "StartLimitIntervalSec=0",
     "",
     "[Service]",
     "Type=oneshot",
