@@ -20,8 +20,8 @@ export default defineConfig({
           // One lab, one scenario at a time; each bounds its own waits.
           fileParallelism: false,
           maxWorkers: 1,
-          testTimeout: 1_200_000,
-          hookTimeout: 1_200_000,
+          testTimeout: 2_400_000,
+          hookTimeout: 2_400_000,
         },
       },
     ],
