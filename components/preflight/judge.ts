@@ -67,6 +67,19 @@ export function parted(hosts: { host: string; facts: Facts }[]): { host: string;
 }
 
 /**
+ * What a host lacks that only a new installation makes again, keys or what it noted: a preview then shows all its steps, and the
+ * reason would drown, or stand in a text that is not known before its keys are.
+ */
+export function lacks(host: string, facts: Facts): string[] {
+  if (!facts.get("generation")?.[0] || facts.has("installation")) return [];
+  const gone = (facts.get("drift")?.[0] ?? "").split("\t").filter(Boolean);
+  const what = gone.length > 0 ? gone.join(", ") : "its notes in /var/lib/adsl-bonding are gone";
+  return [
+    `${host} has lost what only a new installation brings, so \`up\` gives it everything again: ${what}`,
+  ];
+}
+
+/**
  * Advice on the ciphers' order. The config decides, and not what the look finds: a preview of a host that can't be
  * reached would else show another text.
  */

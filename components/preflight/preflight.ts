@@ -3,7 +3,7 @@ import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
-import { adviseCiphers, doubt, judge, parted } from "./judge.ts";
+import { adviseCiphers, doubt, judge, lacks, parted } from "./judge.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
 import { addressDoubts, addressProblems, routeDoubts, routeProblems } from "./networks.ts";
 import { mayBeShut, suspect } from "./ports.ts";
@@ -59,6 +59,7 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   for (const line of mayBeShut(plan, pi.facts)) await pulumi.log.info(line);
   for (const line of adviseCiphers(plan.vpn.ciphers[0]!, pi.facts)) await pulumi.log.info(line);
   for (const line of warnOfOffers(pi.facts)) await pulumi.log.warn(`pi: ${line}`);
+  for (const line of hosts.flatMap(({ seen }) => lacks(seen.host, seen.facts))) await pulumi.log.warn(line);
   const apart = parted(hosts.map(({ seen }) => seen));
   if (apart.length > 0) {
     const which = apart.map(({ host, generation }) => `${host} ${generation}`).join(", ");

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test, vi } from "vitest";
-import { judge } from "../../components/preflight/judge.ts";
+import { judge, lacks } from "../../components/preflight/judge.ts";
 import { lookEnvironment, triesOf } from "../../components/preflight/look.ts";
 import {
   addressDoubts,
@@ -35,6 +35,21 @@ test("all that is wrong is told at once", () => {
   expect(problems).toHaveLength(7);
   expect(problems.join("\n")).toContain("write `letThrough: { forward: [ip filter FORWARD] }` under server");
   expect(problems.join("\n")).toMatch(/server: its kernel 5\.10.*older than 6\.0/);
+});
+
+test("what a host has lost of what an installation brought is told with all that is gone; a plain host lacks nothing", () => {
+  expect(lacks("pi", parseFacts(fit))).toEqual([]);
+  expect(lacks("pi", parseFacts(`${fit}generation=one\ninstallation=x\ndrift=/etc/a was edited\n`))).toEqual(
+    [],
+  );
+  expect(lacks("pi", parseFacts(`${fit}generation=one\ndrift=/etc/a is gone\t/etc/b.key is gone\n`))).toEqual(
+    [
+      "pi has lost what only a new installation brings, so `up` gives it everything again: /etc/a is gone, /etc/b.key is gone",
+    ],
+  );
+  expect(lacks("server", parseFacts(`${fit}generation=one\ndrift=\n`))).toEqual([
+    "server has lost what only a new installation brings, so `up` gives it everything again: its notes in /var/lib/adsl-bonding are gone",
+  ]);
 });
 
 const threeTunnels = examplePlan((site) => {
