@@ -180,9 +180,8 @@ keys_of() {
 
 # Keys that nothing of this host's generation reads: of lines that are gone, of rotations that are over. What was made since,
 # or a manifest names that waits for its turn, is another change's.
-forget_keys() {
-  # shellcheck disable=SC2046 # the names are words
-  read_now=$(keys_of "$state/current" $(waiting))
+forget_keys() { # WAITING...
+  read_now=$(keys_of "$state/current" "$@")
   find "$keys" -name '*.key' ! -newer "$state/current" 2>/dev/null | while read -r key; do
     say "$read_now" | grep -qxF -- "$key" || rm -f "$key" "${key%.key}.crt"
   done
@@ -260,7 +259,7 @@ enable_all() {
     for unit in $units; do systemctl -q --no-reload enable "$unit" || true; done
 }
 
-disable_all() {
+disable() {
   unmask "$@"
   systemctl -q --no-reload disable "$@" || true
 }
@@ -344,7 +343,7 @@ apply() {
   fi
   for unit in $changed; do
     systemctl stop "$unit" || true
-    units_of "$new" | grep -qxF -- "$unit" || disable_all "$unit"
+    units_of "$new" | grep -qxF -- "$unit" || disable "$unit"
   done
   swap_files "$old" "$new"
   files_of "$new" | grep '^/etc/sysctl\.d/' | while read -r path; do
@@ -443,7 +442,7 @@ arm() {
   [ -z "$lost" ] || lack "$lost"
   # Room for going back, whatever fills the disk meanwhile.
   fallocate -l 2M "$state/reserve" 2>/dev/null || head -c 2M /dev/zero >"$state/reserve" || {
-    rm -f "$state/reserve" "$new"
+    rm -f "$state/reserve"
     die "there is no room left in $state"
   }
   place_recovery
@@ -483,6 +482,7 @@ await_trial() {
 
 # The timer that undoes a generation after so many seconds, and goes on until that is done.
 undo_in() { # SECONDS ID
+  # What may be left of an earlier trial's has nothing to undo any more, and must not meddle with this one.
   systemctl stop "$prefix-revert.timer" "$prefix-revert.service" 2>/dev/null || true
   systemd-run -q --collect --unit "$prefix-revert" --on-active "$1" --on-unit-inactive 30 \
     --timer-property AccuracySec=1s "$0" expire "$2"
@@ -515,8 +515,7 @@ switch() {
   say "$before" >"$state/before"
   [ -z "$check" ] || "$check" working >"$state/working" 2>/dev/null || true
   rm -f "$state/reverted" "$state/switched" "$again"
-  # The timer first: from here on every way ends in a whole generation. What may be left of an earlier trial's has nothing to
-  # undo any more, and must not meddle with this one.
+  # The timer first: from here on every way ends in a whole generation.
   undo_in "$(field "$state/armed" within)" "$id" || die "systemd-run could start no timer that would undo the change"
   mv "$state/armed" "$state/trying"
   to_disk
@@ -641,7 +640,8 @@ confirm() {
     # shellcheck disable=SC2086 # the names are words
     grep -qs " ${file##*/} " "$state/current" $others || rm -f "$file"
   done
-  forget_keys
+  # shellcheck disable=SC2086
+  forget_keys $others
   say "active: $id"
 }
 
@@ -698,7 +698,7 @@ revert_now() {
     done
   ) || true
   to_disk || true
-  if [ -f "$state/trying" ] || [ -n "$(unplaced "$to")$(left_over "$tried" "$to")" ]; then
+  if [ -f "$state/trying" ] || [ -n "$(misplaced "$to" whole)$(left_over "$tried" "$to")" ]; then
     say "not all of it could be undone"
     return 0
   fi
@@ -706,13 +706,6 @@ revert_now() {
   [ -z "$(misplaced "$to")" ] || do_all_again
   rm -f "$state/switched" "$state/undone" "$state"/working* "$again"
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
-}
-
-# What of a manifest's files could be placed, and is not.
-unplaced() {
-  sed -n 's/^file //p' "$1" | while read -r mode sum path; do
-    [ -z "$(differs "$mode" "$sum" "$path")" ] || ! whole "$sum" || say "$path"
-  done
 }
 
 # What only the first of two manifests wants: its files that are still there, and its units that still run, or would at the
@@ -741,7 +734,7 @@ recover() {
     say "$(date -u +%FT%TZ), generation $(id_of "$tried"): the host restarted before it was confirmed" >"$state/reverted"
     # Nothing of ours runs yet: only files and enablement go back, systemd then starts what is enabled.
     units_of "$tried" | while read -r unit; do
-      units_of "$to" | grep -qxF -- "$unit" || disable_all "$unit"
+      units_of "$to" | grep -qxF -- "$unit" || disable "$unit"
     done
     lay_out "$to"
     swap_files "$tried" "$to"
@@ -769,8 +762,12 @@ drift() {
   fi
 }
 
-# What of a manifest's files is gone, or another than it should be.
-misplaced() { sed -n 's/^file //p' "$1" | while read -r mode sum path; do differs "$mode" "$sum" "$path"; done; }
+# What of a manifest's files is gone, or another than it should be; with `whole` only of those whose texts could be placed.
+misplaced() { # MANIFEST [whole]
+  sed -n 's/^file //p' "$1" | while read -r mode sum path; do
+    ! "${2:-true}" "$sum" || differs "$mode" "$sum" "$path"
+  done
+}
 
 drifted() {
   misplaced "$state/current"

@@ -115,11 +115,11 @@ export function planShaping(
   { enabled, share: part }: z.output<typeof qos>,
   mode: BondMode,
   lines: (ShapedLine & { tunnelPlans: { piTap: string; serverTap: string }[] })[],
-  between: Watchers,
+  { arpInterval, ...others }: Watchers,
 ): Shaping | undefined {
   if (mode === "balance-xor") return undefined;
   const oneAtATime = mode === "active-backup";
-  const watchers = oneAtATime ? { ...between, arpInterval: Number.POSITIVE_INFINITY } : between;
+  const watchers = { ...others, arpInterval: betweenProbes(mode, arpInterval) };
   const unequal = !oneAtATime && new Set(lines.map(({ latency }) => latency)).size > 1;
   if (!enabled && !unequal) return undefined;
   const taps = (end: "piTap" | "serverTap", direction: "up" | "down"): TapShare[] =>
@@ -136,6 +136,11 @@ export function planShaping(
     pi: taps("piTap", "up"),
     server: taps("serverTap", "down"),
   };
+}
+
+/** Milliseconds between two ARP probes in a mode: Infinity in active-backup, which has none. */
+function betweenProbes(mode: unknown, arpInterval: number): number {
+  return mode === "active-backup" ? Number.POSITIVE_INFINITY : arpInterval;
 }
 
 /** The mistakes of lines' rates and latencies that show only beside other fields. */
@@ -155,8 +160,7 @@ function latencies(lines: Raw[]): Mistake[] {
 
 /** A tunnel that its ARP probes fill by more than half is no use, nor one to which the watch leaves next to nothing. */
 function tooSlow({ backups, watch }: Raw, lines: Raw[], { mode, arpInterval: given }: Raw): Mistake[] {
-  const probing = typeof given === "number" && given > 0 ? given : 100;
-  const arpInterval = mode === "active-backup" ? Number.POSITIVE_INFINITY : probing;
+  const arpInterval = betweenProbes(mode, typeof given === "number" && given > 0 ? given : 100);
   const bonds = 1 + asRecords(backups).length;
   const watched = lines.length > 1 && asRecord(watch).enabled !== false;
   return lines.flatMap((line, index) =>

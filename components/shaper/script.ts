@@ -23,8 +23,7 @@ export function renderShaper(
   const less = (tap: string) => (counting ? ` less=${counting.share(tap)}` : "");
   // What the queues were set for: the slaves, and what each line carries besides.
   const state = counting ? '"$* $direct"' : '"$*"';
-  const [first] = taps;
-  const atFirst = oneAtATime ? first!.tap : taps.map(({ tap }) => tap).join(" ");
+  const slaves = taps.map(({ tap }) => tap);
   return `#!/bin/sh
 # The queues of ${bond}, for as long as this runs: they follow the slaves as these die and come back.
 # Called by systemd: watch, and off at the end.
@@ -48,10 +47,10 @@ ${delays ? '    [ "$longest" -ge "$half" ] || longest=$half\n' : ""}  done
 ${framing ? renderCake(bond, framing, fairness, counting !== undefined) : ""}${delays ? renderDelays : ""}  shaped=${counting ? state : "$*"}
 }
 
-${oneAtATime ? followActive(bond) : followAll(taps)}
+${oneAtATime ? followActive(bond) : followAll(slaves)}
 watch() {
   shaped=
-${counting ? "  count\n" : ""}  shape ${atFirst}
+${counting ? "  count\n" : ""}  shape ${(oneAtATime ? slaves.slice(0, 1) : slaves).join(" ")}
   # The kernel tells each change of a slave at once; the look every few seconds is for what may have been missed.
   {
     ip monitor link &
@@ -60,7 +59,7 @@ ${counting ? "  count\n" : ""}  shape ${atFirst}
 }
 
 off() {
-  for device in ${[bond, ...(delays ? taps.map(({ tap }) => tap) : [])].join(" ")}; do
+  for device in ${[bond, ...(delays ? slaves : [])].join(" ")}; do
     tc qdisc del dev "$device" root 2>/dev/null || true
   done
 }
@@ -70,11 +69,11 @@ off() {
 }
 
 const followAll = (
-  taps: TapShare[],
+  slaves: string[],
 ) => `# The slaves that are up now. Where none is, nothing leaves, and the queues stay as they are.
 follow() {
   set --
-  for tap in ${taps.map(({ tap }) => tap).join(" ")}; do
+  for tap in ${slaves.join(" ")}; do
     [ "$(cat "/sys/class/net/$tap/bonding_slave/mii_status" 2>/dev/null)" != up ] || set -- "$@" "$tap"
   done
   [ $# -eq 0 ] || shape "$@"

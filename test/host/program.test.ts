@@ -95,10 +95,15 @@ function content(texts: Record<string, string> = {}): HostContent {
   };
 }
 
-/** Stages and arms a generation, and switches to it. */
-function switchTo(id: string, wanted: HostContent, confirmWithin = 14) {
+/** Stages a generation; gives the manifest to arm it with. */
+function stage(id: string, wanted: HostContent, confirmWithin = 14): string {
   for (const { path, text } of wanted.files) run(["stage", path], text);
-  run(["arm"], renderManifest(describeContent(wanted), { id, mends: "", confirmWithin }));
+  return renderManifest(describeContent(wanted), { id, mends: "", confirmWithin });
+}
+
+/** Stages and arms a generation, and switches to it. */
+function switchTo(id: string, wanted: HostContent, confirmWithin?: number) {
+  run(["arm"], stage(id, wanted, confirmWithin));
   run(["switch", id]);
   run(["switch-now"]);
 }
@@ -168,12 +173,7 @@ test("texts and keys of a manifest that waits for its turn outlast a confirmatio
   const key = at("etc", "test", "keys", "two.key");
   mkdirSync(at("etc", "test", "keys"), { recursive: true });
   writeFileSync(key, "a key\n");
-  const wanted = content({ bond: `key ${key}\n` });
-  for (const { path, text } of wanted.files) run(["stage", path], text);
-  writeFileSync(
-    at("lib", "test", "waiting.abc"),
-    renderManifest(describeContent(wanted), { id: "third", mends: "", confirmWithin: 14 }),
-  );
+  writeFileSync(at("lib", "test", "waiting.abc"), stage("third", content({ bond: `key ${key}\n` })));
   switchTo("second", content({ bond: "another bond\n" }));
   expect(run(["confirm", "second"])).toContain("active: second");
   expect(existsSync(key)).toBe(true);
@@ -200,18 +200,14 @@ test("a generation whose keys have gone since they were made is not armed, and t
   deploy();
   const key = at("etc", "test", "keys", "one.key");
   writeFileSync(at("lib", "test", "installation"), "one\n");
-  const wanted = content({ bond: `key ${key}\n` });
-  for (const { path, text } of wanted.files) run(["stage", path], text);
-  const manifest = renderManifest(describeContent(wanted), { id: "second", mends: "", confirmWithin: 14 });
+  const manifest = stage("second", content({ bond: `key ${key}\n` }));
   expect(run(["arm"], manifest)).toContain(`${key} is gone; the next \`pulumi up\` stages all again`);
   expect(run(["installation"])).not.toBe("one\n");
   expect(existsSync(at("lib", "test", "armed"))).toBe(false);
 });
 
 test("a manifest that was cut off anywhere on its way is not armed", () => {
-  const wanted = content();
-  for (const { path, text } of wanted.files) run(["stage", path], text);
-  const manifest = renderManifest(describeContent(wanted), { id: "first", mends: "", confirmWithin: 14 });
+  const manifest = stage("first", content());
   const ends = [0, 1, 15, 40, manifest.length / 2, manifest.length - 2, manifest.length - 1];
   for (const end of ends.map(Math.floor)) {
     expect(run(["arm"], manifest.slice(0, end)), manifest.slice(0, end)).toContain("did not arrive whole");
@@ -266,10 +262,7 @@ test("a trial whose timer somebody has stopped is undone for the next change", (
     "bin/systemd-run",
     `#!/bin/sh\necho "$*" >>${at("detached")}\ncase "$*" in *expire*) (flock 9; exec 9>&-; ${program} expire second) 9>>${at("lock", "adsl-test.lock")} & ;; esac\n`,
   );
-  const wanted = content({ bond: "another\n" });
-  for (const { path, text } of wanted.files) run(["stage", path], text);
-  const manifest = renderManifest(describeContent(wanted), { id: "third", mends: "", confirmWithin: 14 });
-  expect(run(["arm"], manifest)).toContain("armed third");
+  expect(run(["arm"], stage("third", content({ bond: "another\n" })))).toContain("armed third");
   expect(run(["status"])).toMatch(/last undone: .*generation second: it was not confirmed in time/);
   expect(readFileSync(at("detached"), "utf8")).toMatch(/--on-active 1 .* expire second$/m);
 });

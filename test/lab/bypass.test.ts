@@ -1,18 +1,8 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cut, exec, type Measured, measure, ping, restore } from "../../lab/index.ts";
 import { answer, tryCall } from "./call.ts";
-import {
-  far,
-  longestGap,
-  now,
-  openBox,
-  queueRate,
-  seenBy,
-  train,
-  tunnelsAgain,
-  withoutTunnels,
-} from "./direct.ts";
-import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
+import { far, longestGap, now, openBox, seenBy, train, tunnelsAgain, withoutTunnels } from "./direct.ts";
+import { eventually, must, mustUp, pristineSite, queueRate, slavesSettle } from "./site.ts";
 
 const client = "192.168.1.10";
 const expedited = 46;
@@ -123,12 +113,12 @@ test("a TCP connection on the line that died is reset by the far end once it spe
 });
 
 test("what leaves directly counts against its line: pings through the bond stay short beside an upload", async () => {
-  const whole = await queueRate();
+  const whole = await queueRate("pi", "bond0");
   const idle = await ping("client", far);
   const upload = async (): Promise<Measured & { rate: number }> => {
     const stream = exec("client", `iperf3 -c ${far} -u -b 300k -l 1000 -t 24`, { timeoutSeconds: 60 });
     await must("guest", "sleep 4");
-    const during = await queueRate();
+    const during = await queueRate("pi", "bond0");
     const measured = await measure({ via: "bond", direction: "up", bytes: 900_000, ping: true });
     expect((await stream).code).toBe(0);
     return { ...measured, rate: during };

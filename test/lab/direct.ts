@@ -60,13 +60,6 @@ export async function transferWhile(
   return { whole: Number(arrived) === bytes, seconds: Number(nanoseconds) / 1e9, said: stderr };
 }
 
-/** What the Pi's queue is set to, kbit/s. */
-export async function queueRate(): Promise<number> {
-  const found = await must("pi", "tc qdisc show dev bond0 root");
-  const [, number, unit] = /bandwidth (\d+)([KM]?)bit/.exec(found)!;
-  return Number(number) * (unit === "M" ? 1000 : unit === "K" ? 1 : 0.001);
-}
-
 /** A train of pings from the client, 50 a second; what ping(8) printed of them. */
 export async function train(seconds: number, options = ""): Promise<string> {
   const { stdout } = await exec("client", `ping -n -D -O ${options} -i 0.02 -c ${seconds * 50} ${far}`, {

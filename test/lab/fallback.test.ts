@@ -8,7 +8,6 @@ import {
   longestGap,
   now,
   openBox,
-  queueRate,
   seenBy,
   shutTunnels,
   train,
@@ -16,7 +15,7 @@ import {
   tunnelsAgain,
   withoutTunnels,
 } from "./direct.ts";
-import { deployedSite, eventually, must, mustUp, slavesSettle } from "./site.ts";
+import { deployedSite, eventually, must, mustUp, queueRate, slavesSettle } from "./site.ts";
 
 let stack: Stack;
 
@@ -84,13 +83,13 @@ test.each(["down", "up"] as const)(
 test.each(["down", "up"] as const)(
   "TCP that began by a box ends by it, though the bond is back, whose queue leaves it room: %s",
   async (direction) => {
-    const alone = await queueRate();
+    const alone = await queueRate("pi", "bond0");
     let beside = alone;
     await withoutTunnels(0);
     const { whole, said } = await transferWhile(direction, 2 * bytes[direction], async () => {
       await tunnelsAgain();
       await must("guest", "sleep 2");
-      beside = await queueRate();
+      beside = await queueRate("pi", "bond0");
     });
     expect(whole, said).toBe(true);
     expect(await externalAddress()).toBe(seenBy.server);

@@ -25,12 +25,12 @@ function reaches(file: string): Promise<void> {
   return eventually("pi", `[ -e /var/lib/adsl-bonding/dev/${file} ]`, 300);
 }
 
-/** Begins an up that changes both hosts, and ends it when a file is there on the Pi; gives what it printed. */
-async function endedUp(file: string, signal?: "SIGINT"): Promise<string> {
+/** Begins an up that changes both hosts, and ends it at some moment; gives what it printed. */
+async function endedUp(moment: () => Promise<void>, signal?: "SIGINT"): Promise<string> {
   await anotherChange();
   const end = new AbortController();
   const up = stack.pulumi(["up", "--yes", "--skip-preview"], { signal: end.signal });
-  await reaches(file);
+  await moment();
   end.abort(signal);
   const { code, stdout, stderr } = await up;
   expect(code).not.toBe(0);
@@ -75,7 +75,7 @@ async function runsIt(): Promise<void> {
 test("a Pulumi killed while the hosts are armed: nothing has changed, and the next up completes", async () => {
   // Another change of the server, that lasts: its arming waits for that one, and so does the Pi's switch.
   await must("server", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 600");
-  await endedUp("armed");
+  await endedUp(() => reaches("armed"));
   await must("server", "systemctl stop other-change");
   for (const host of ["pi", "server"]) await must(host, "test ! -e /var/lib/adsl-bonding/dev/trying");
   await slavesSettle(2);
@@ -84,22 +84,19 @@ test("a Pulumi killed while the hosts are armed: nothing has changed, and the ne
 
 test("a Pulumi killed while the hosts try: both go back by themselves, and the next up completes", async () => {
   const before = await generation("pi");
-  await endedUp("trying");
+  await endedUp(() => reaches("trying"));
   await bothGoBack(before);
   await nextUp();
 });
 
 test("a Pulumi killed between the two confirmations: each host runs a whole generation, and the next up brings them together", async () => {
   const before = await generation("pi");
-  await anotherChange();
-  const end = new AbortController();
-  const up = stack.pulumi(["up", "--yes", "--skip-preview"], { signal: end.signal });
-  await reaches("switched");
-  // Its own confirmation, the second, waits for another change that lasts.
-  await must("pi", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 600");
-  await eventually("server", "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 300);
-  end.abort();
-  expect((await up).code).not.toBe(0);
+  await endedUp(async () => {
+    await reaches("switched");
+    // Its own confirmation, the second, waits for another change that lasts.
+    await must("pi", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 600");
+    await eventually("server", "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 300);
+  });
   const confirmed = await generation("server");
   expect(confirmed).not.toBe(before);
   await must("pi", "systemctl stop other-change");
@@ -117,7 +114,7 @@ test("a Pulumi killed between the two confirmations: each host runs a whole gene
 
 test("the Pi's power cut while it tries: it boots on the generation before, and the next up completes", async () => {
   const before = await generation("pi");
-  await endedUp("switched");
+  await endedUp(() => reaches("switched"));
   await kill("pi");
   await start("pi");
   expect(await generation("pi")).toBe(before);
@@ -131,7 +128,7 @@ test("the Pi's power cut while it tries: it boots on the generation before, and 
 
 test("Ctrl-C while the hosts try: Pulumi ends by itself and leaves no lock, both go back, and the next up completes", async () => {
   const before = await generation("pi");
-  const printed = await endedUp("trying", "SIGINT");
+  const printed = await endedUp(() => reaches("trying"), "SIGINT");
   expect(printed).toMatch(/cancel/i);
   await bothGoBack(before);
   await completes();

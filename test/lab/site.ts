@@ -72,13 +72,16 @@ export async function eventually(place: string, command: string, seconds: number
   await must(place, loop, seconds + 30);
 }
 
-/** The rates of both ends' cakes, kbit/s. */
+/** The rate of the cake on a bond, kbit/s. */
+export async function queueRate(host: string, bond: string): Promise<number> {
+  const found = await must(host, `tc qdisc show dev ${bond} root`);
+  const [, number, unit] = /^qdisc cake .* bandwidth (\d+)([KM]?)bit/.exec(found)!;
+  return unit ? Number(number) * (unit === "M" ? 1000 : 1) : Number(number) / 1000;
+}
+
+/** The rates of both ends' cakes, whole kbit/s. */
 export async function queueRates(): Promise<Record<string, number>> {
-  const of = async (host: string, bond: string) => {
-    const found = await must(host, `tc qdisc show dev ${bond} root`);
-    const [, rate, thousand] = /^qdisc cake .* bandwidth (\d+)(K?)bit/.exec(found) ?? [];
-    return Math.floor(thousand ? Number(rate) : Number(rate) / 1000);
-  };
+  const of = async (host: string, bond: string) => Math.floor(await queueRate(host, bond));
   return { pi: await of("pi", "bond0"), server: await of("server", "bond-dev") };
 }
 
