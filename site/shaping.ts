@@ -93,49 +93,62 @@ export interface TapShare {
   tap: string;
   /** What its tunnel may carry away from this end, bit/s. */
   rate: number;
+  /** How cake counts a packet; undefined when only latencies are made equal. */
+  framing: string | undefined;
   /** Half of its line's round trip, µs: the tap of a faster line waits for the slowest. 0 where none is known. */
   oneWay: number;
 }
 
+/**
+ * Where packets queue: at the bond, at what all live slaves carry, or the active one alone; or at each slave, at what
+ * that one carries, where the bond gives them no equal shares.
+ */
+export type QueuesAt = "bond" | "activeSlave" | "eachSlave";
+
+const queuesAt = {
+  "balance-rr": "bond",
+  "active-backup": "activeSlave",
+  "balance-xor": "eachSlave",
+} as const satisfies Record<BondMode, QueuesAt>;
+
 /** The queues at both ends. */
 export interface Shaping {
-  /** Whether one slave at a time carries all, as in active-backup. */
-  oneAtATime: boolean;
-  /** How cake counts a packet; undefined when only latencies are made equal. */
-  framing: string | undefined;
+  at: QueuesAt;
   pi: TapShare[];
   server: TapShare[];
 }
 
-/**
- * The site's queues; undefined when none is wanted, or can be: balance-xor gives the lines no equal shares, so that one
- * queue for all has no rate to go by.
- */
+/** The site's queues; undefined when none is wanted. */
 export function planShaping(
   { enabled, share: part }: z.output<typeof qos>,
   mode: BondMode,
   lines: (ShapedLine & { tunnelPlans: { piTap: string; serverTap: string }[] })[],
   { arpInterval, ...others }: Watchers,
 ): Shaping | undefined {
-  if (mode === "balance-xor") return undefined;
-  const oneAtATime = mode === "active-backup";
-  const watchers = { ...others, arpInterval: betweenProbes(mode, arpInterval) };
-  const unequal = !oneAtATime && new Set(lines.map(({ latency }) => latency)).size > 1;
+  const at = queuesAt[mode];
+  // ARP probes pass a bond's queue by, and wait in a slave's own, where they are counted with the rest.
+  const watchers = { ...others, arpInterval: at === "bond" ? arpInterval : Number.POSITIVE_INFINITY };
+  const unequal = at === "bond" && new Set(lines.map(({ latency }) => latency)).size > 1;
   if (!enabled && !unequal) return undefined;
   const taps = (end: "piTap" | "serverTap", direction: "up" | "down"): TapShare[] =>
     lines.flatMap((line) =>
       line.tunnelPlans.map((tunnel) => ({
         tap: tunnel[end],
         rate: Math.round(part * tunnelRate(line, direction, watchers)),
+        framing: enabled ? framing(at === "eachSlave" ? [line] : lines) : undefined,
         oneWay: unequal ? Math.round((line.latency ?? 0) * 500) : 0,
       })),
     );
   return {
-    oneAtATime,
-    framing: enabled ? framing(lines) : undefined,
+    at,
     pi: taps("piTap", "up"),
     server: taps("serverTap", "down"),
   };
+}
+
+/** Whether there are queues, and not delays alone. */
+export function hasQueues(shaping: Shaping | undefined): shaping is Shaping {
+  return shaping?.pi[0]?.framing !== undefined;
 }
 
 /** Milliseconds between two ARP probes in a mode: Infinity in active-backup, which has none. */

@@ -30,20 +30,15 @@ function swappedRates(lines: Raw[]): string[] {
 
 /** Fields that are given, and change nothing beside others. */
 function idleFields(site: Raw, lines: Raw[], { mode = "balance-rr" }: Raw): string[] {
-  const modeMend = "Take it out, or choose another bond.mode.";
   return [
-    ...idleQos(asRecord(site.qos), mode, modeMend),
+    ...idleQos(asRecord(site.qos)),
     ...idleWatch(asRecord(site.watch), lines),
-    ...idleLatency(lines, mode, modeMend),
+    ...idleLatency(lines, mode),
     ...idleReplayWindow(asRecord(site.vpn), lines),
   ];
 }
 
-function idleQos(qos: Raw, mode: unknown, modeMend: string): string[] {
-  if (mode === "balance-xor") {
-    const why = `in the mode ${mode}, which gives lines no equal shares that a queue could go by`;
-    return noEffect([...enabledBy("qos", qos), ...given("qos", qos, ["share"])], why, modeMend);
-  }
+function idleQos(qos: Raw): string[] {
   if (qos.enabled !== false) return [];
   return noEffect(given("qos", qos, ["share"]), "while qos.enabled is false", "Take one of the two out.");
 }
@@ -57,10 +52,14 @@ function idleWatch(watch: Raw, lines: Raw[]): string[] {
   return noEffect(details, "while watch.enabled is false", "Take one of the two out.");
 }
 
-function idleLatency(lines: Raw[], mode: unknown, modeMend: string): string[] {
+function idleLatency(lines: Raw[], mode: unknown): string[] {
   const paths = lines.flatMap((line, index) => given(`lines[${index}]`, line, ["latency"]));
   if (mode !== "balance-rr")
-    return noEffect(paths, `in the mode ${mode}, where no packet waits for another`, modeMend);
+    return noEffect(
+      paths,
+      `in the mode ${mode}, where no packet waits for another`,
+      "Take it out, or choose another bond.mode.",
+    );
   return lines.length < 2
     ? noEffect(paths, "on a site of one line, which waits for none", "Take it out.")
     : [];

@@ -1,6 +1,7 @@
 import { leavesDirectly } from "../../site/bypass.ts";
 import { byDhcp } from "../../site/lineInterface.ts";
 import { everyServer, type Plan, type PlannedLine } from "../../site/plan.ts";
+import { hasQueues } from "../../site/shaping.ts";
 import { anyOf, type FirewallRules } from "../firewall.ts";
 
 /** The set that holds the hardware address of a line's box, which the gateways script keeps. */
@@ -40,7 +41,7 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
     lines.map((line) => (ownDoors.has(line.interface) ? out(line.interface) : towards(line, plan))),
   );
   const stray = `ip saddr ${pi.lan} ct direction original ct state established ct status & snat == 0`;
-  const counted = leavesDirectly(direct) && shaping?.framing !== undefined;
+  const counted = leavesDirectly(direct) && hasQueues(shaping);
   return {
     objects: [
       ...lines.map(({ name }) => `set ${boxSet(name)} { type ether_addr; }`),

@@ -1,5 +1,5 @@
 import type { End, Plan } from "../../site/plan.ts";
-import type { Shaping, TapShare } from "../../site/shaping.ts";
+import { hasQueues, type Shaping, type TapShare } from "../../site/shaping.ts";
 import type { Names } from "../names.ts";
 import { daemonUnit } from "../unit.ts";
 import { type Counting, leaveRoom, renderCount } from "./direct.ts";
@@ -7,20 +7,28 @@ import { type Counting, leaveRoom, renderCount } from "./direct.ts";
 /**
  * The script that sets one end's queues and keeps them right: one cake on the bond at what its live slaves
  * carry, and the delays that make lines of unequal latency equal. It stands on the bond itself, not on each tap:
- * packets then leave in order and evenly, and the lines' own queues stay empty.
+ * packets then leave in order and evenly, and the lines' own queues stay empty. Only where a bond gives its slaves
+ * no equal shares does each tap have its own.
  */
 export function renderShaper(
   end: End,
-  { framing, oneAtATime }: Shaping,
+  { at }: Shaping,
   taps: TapShare[],
   host: "pi" | "server",
   counting?: Counting,
 ): string {
   const { bond } = end;
   const delays = areUnequal(taps);
+  const onTaps = at === "eachSlave";
   // The far side of the bond is the site's LAN on the server, and the LAN's hosts are the senders on the Pi.
   const fairness = host === "pi" ? "dual-srchost" : "dual-dsthost";
-  const less = (tap: string) => (counting ? ` less=${counting.share(tap)}` : "");
+  const known = ({ tap, rate, oneWay, framing }: TapShare) =>
+    [
+      `rate=${rate}`,
+      ...(delays ? [`half=${oneWay}`] : []),
+      ...(onTaps ? [`framing='${framing}'`] : []),
+      ...(counting ? [`less=${counting.share(tap)}`] : []),
+    ].join(" ");
   // What the queues were set for: the slaves, and what each line carries besides.
   const state = counting ? '"$* $direct"' : '"$*"';
   const slaves = taps.map(({ tap }) => tap);
@@ -32,25 +40,20 @@ set -eu
 # What each tunnel carries away from here, bit/s${delays ? "; half of its line's round trip, µs" : ""}.
 tunnel() {
   case $1 in
-${taps.map(({ tap, rate, oneWay }) => `    ${tap}) rate=${rate}${delays ? ` half=${oneWay}` : ""}${less(tap)} ;;`).join("\n")}
+${taps.map((share) => `    ${share.tap}) ${known(share)} ;;`).join("\n")}
   esac
 ${counting ? leaveRoom : ""}}
 
-${counting ? renderCount(counting) : ""}# The queues for these slaves, if they are not set already.
+${counting ? renderCount(counting) : ""}# The queues for these slaves, if they are not set already.${taps[0]!.framing ? why : ""}
 shape() {
   [ ${state} != "$shaped" ] || return 0
-  slowest=''${delays ? " longest=0" : ""}
-  for tap; do
-    tunnel "$tap"
-    [ "\${slowest:-$rate}" -lt "$rate" ] || slowest=$rate
-${delays ? '    [ "$longest" -ge "$half" ] || longest=$half\n' : ""}  done
-${framing ? renderCake(bond, framing, fairness, counting !== undefined) : ""}${delays ? renderDelays : ""}  shaped=${counting ? state : "$*"}
+${onTaps ? renderCakes(fairness, counting !== undefined) : renderCake(bond, taps, fairness, counting !== undefined)}  shaped=${counting ? state : "$*"}
 }
 
-${oneAtATime ? followActive(bond) : followAll(slaves)}
+${at === "activeSlave" ? followActive(bond) : followAll(slaves)}
 watch() {
   shaped=
-${counting ? "  count\n" : ""}  shape ${(oneAtATime ? slaves.slice(0, 1) : slaves).join(" ")}
+${counting ? "  count\n" : ""}  shape ${(at === "activeSlave" ? slaves.slice(0, 1) : slaves).join(" ")}
   # The kernel tells each change of a slave at once; the look every few seconds is for what may have been missed.
   {
     ip monitor link &
@@ -59,7 +62,7 @@ ${counting ? "  count\n" : ""}  shape ${(oneAtATime ? slaves.slice(0, 1) : slave
 }
 
 off() {
-  for device in ${[bond, ...(delays ? slaves : [])].join(" ")}; do
+  for device in ${[...(onTaps ? [] : [bond]), ...(delays || onTaps ? slaves : [])].join(" ")}; do
     tc qdisc del dev "$device" root 2>/dev/null || true
   done
 }
@@ -102,18 +105,46 @@ function areUnequal(taps: TapShare[]): boolean {
 /** The kernel's modules for the queues that the site wants. */
 export function shaperModules({ shaping }: Plan): string[] {
   if (!shaping) return [];
-  return [...(shaping.framing ? ["sch_cake"] : []), ...(areUnequal(shaping.pi) ? ["sch_netem"] : [])];
+  return [...(hasQueues(shaping) ? ["sch_cake"] : []), ...(areUnequal(shaping.pi) ? ["sch_netem"] : [])];
 }
 
-/** @param often whether the queue is set so often that its journal is to tell other slaves alone */
-function renderCake(bond: string, framing: string, fairness: string, often: boolean): string {
-  return `  # Each of several is given the same in turn, so the slowest sets the pace. A third of a second is what TCP takes over
-  # such lines; acknowledgements that a later one makes needless don't fill a slow uplink.
+const why = ` A third of a second is what TCP takes over such lines;
+# acknowledgements that a later one makes needless don't fill a slow uplink.`;
+const manners = (fairness: string) => `diffserv4 ${fairness} ack-filter rtt 300ms`;
+
+/**
+ * The queue of the bond, where any is wanted, and the delays.
+ * @param often whether the queue is set so often that its journal is to tell other slaves alone
+ */
+function renderCake(bond: string, taps: TapShare[], fairness: string, often: boolean): string {
+  const { framing } = taps[0]!;
+  const delays = areUnequal(taps);
+  const cake = `  # Each of several is given the same in turn, so the slowest sets the pace.
   tc qdisc replace dev ${bond} root cake bandwidth $(($# * slowest))bit ${framing} \\
-    diffserv4 ${fairness} ack-filter rtt 300ms
-  ${often ? `[ "$*" = "\${told:-}" ] || ` : ""}echo "$*: $(($# * slowest / 1000)) kbit/s"
-${often ? "  told=$*\n" : ""}`;
+    ${manners(fairness)}
+  ${untold(often)}echo "$*: $(($# * slowest / 1000)) kbit/s"
+${often ? told : ""}`;
+  return `  slowest=''${delays ? " longest=0" : ""}
+  for tap; do
+    tunnel "$tap"
+    [ "\${slowest:-$rate}" -lt "$rate" ] || slowest=$rate
+${delays ? '    [ "$longest" -ge "$half" ] || longest=$half\n' : ""}  done
+${framing ? cake : ""}${delays ? renderDelays : ""}`;
 }
+
+/** A queue for each slave. */
+function renderCakes(fairness: string, often: boolean): string {
+  return `  for tap; do
+    tunnel "$tap"
+    tc qdisc replace dev "$tap" root cake bandwidth "\${rate}bit" $framing \\
+      ${manners(fairness)}
+    ${untold(often)}echo "$tap: $((rate / 1000)) kbit/s"
+  done
+${often ? told : ""}`;
+}
+
+const untold = (often: boolean) => (often ? `[ "$*" = "\${told:-}" ] || ` : "");
+const told = "  told=$*\n";
 
 /** The limit is far above what a line carries in its delay: this queue is never to drop. */
 const renderDelays = `  for tap; do

@@ -1,4 +1,5 @@
 import type { Plan } from "../../site/plan.ts";
+import { hasQueues } from "../../site/shaping.ts";
 import { namesOf } from "../names.ts";
 import type { Service } from "../unit.ts";
 import { planCounting } from "./direct.ts";
@@ -10,7 +11,7 @@ export function shaperService(plan: Plan, host: "pi" | "server"): Service[] {
   if (!shaping) return [];
   const names = namesOf(plan);
   // Reading the counters empties them: one queue alone goes by them, the main bond's, which carries unless its server is dead.
-  const counts = host === "pi" && plan.at === "" && shaping.framing;
+  const counts = host === "pi" && plan.at === "" && hasQueues(shaping);
   return [
     {
       unit: names.shaperUnit.name,

@@ -9,7 +9,8 @@ import { shaperService } from "../../components/shaper/shaper.ts";
 import { examplePlan } from "../example.ts";
 
 /** One line on the LAN, one with two tunnels on an interface of its own. */
-const chosen = examplePlan((s) => {
+// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+const choose = (s: any) => {
   Object.assign(s.lines[1], { gateway: "dhcp", interface: "eth1", tunnels: 2, encapsulation: "ethernet" });
   s.bypass = [
     { line: "orange", protocol: "udp", ports: ["27015-27030", 3074, "27020-27040"], hosts: ["192.168.1.20"] },
@@ -22,7 +23,8 @@ const chosen = examplePlan((s) => {
     { line: "ovh", ports: 123, hosts: ["192.168.1.252"] },
   ];
   s.fallback = "orange";
-});
+};
+const chosen = examplePlan(choose);
 
 test("chosen traffic past the bond: rules, routes, what follows the lines, what the shaper leaves free", () => {
   const names = namesOf(chosen);
@@ -32,6 +34,14 @@ test("chosen traffic past the bond: rules, routes, what follows the lines, what 
   const shaper = (host: "pi" | "server") => shaperService(chosen, host)[0]!.files[1]!.text as string;
   expect(shaper("pi")).toMatchSnapshot("shaper");
   expect(shaper("server")).not.toContain("nft");
+});
+
+test("in balance-xor each tap's queue leaves room for what its own line carries directly", () => {
+  const plan = examplePlan((s) => {
+    choose(s);
+    s.bond = { mode: "balance-xor" };
+  });
+  expect(shaperService(plan, "pi")[0]!.files[1]!.text).toMatchSnapshot();
 });
 
 test("what leaves directly by two boxes on one interface of their own is counted for each, and masqueraded once", () => {

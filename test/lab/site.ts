@@ -72,17 +72,17 @@ export async function eventually(place: string, command: string, seconds: number
   await must(place, loop, seconds + 30);
 }
 
-/** The rate of the cake on a bond, kbit/s. */
-export async function queueRate(host: string, bond: string): Promise<number> {
-  const found = await must(host, `tc qdisc show dev ${bond} root`);
+/** The rate of the cake on a device, kbit/s. */
+export async function queueRate(host: string, device: string): Promise<number> {
+  const found = await must(host, `tc qdisc show dev ${device} root`);
   const [, number, unit] = /^qdisc cake .* bandwidth (\d+)([KM]?)bit/.exec(found)!;
   return unit ? Number(number) * (unit === "M" ? 1000 : 1) : Number(number) / 1000;
 }
 
-/** The rates of both ends' cakes, whole kbit/s. */
-export async function queueRates(): Promise<Record<string, number>> {
-  const of = async (host: string, bond: string) => Math.floor(await queueRate(host, bond));
-  return { pi: await of("pi", "bond0"), server: await of("server", "bond-dev") };
+/** The rates of both ends' cakes, whole kbit/s: those of the bond, or of another device at each end. */
+export async function queueRates(on = { pi: "bond0", server: "bond-dev" }): Promise<Record<string, number>> {
+  const of = async (host: string, device: string) => Math.floor(await queueRate(host, device));
+  return { pi: await of("pi", on.pi), server: await of("server", on.server) };
 }
 
 /** The id of the generation that a host runs. */

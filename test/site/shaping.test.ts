@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
-import { framing, type ShapedLine, tunnelRate } from "../../site/shaping.ts";
+import { framing, hasQueues, type ShapedLine, tunnelRate } from "../../site/shaping.ts";
 import { exampleSite } from "../example.ts";
 
 // biome-ignore lint/suspicious/noExplicitAny: see exampleSite
@@ -31,15 +31,16 @@ test("a line's tunnels share it: 20/1 Mbit/s with four, 5/0.5 with one, carry 49
 test("the example's taps: what a tunnel carries away from each end, and half the line's round trip", () => {
   expect(shapingOf()).toMatchInlineSnapshot(`
     {
-      "framing": "atm overhead 106",
-      "oneAtATime": false,
+      "at": "bond",
       "pi": [
         {
+          "framing": "atm overhead 106",
           "oneWay": 25000,
           "rate": 857770,
           "tap": "tap0",
         },
         {
+          "framing": "atm overhead 106",
           "oneWay": 12500,
           "rate": 794090,
           "tap": "tap1",
@@ -47,11 +48,13 @@ test("the example's taps: what a tunnel carries away from each end, and half the
       ],
       "server": [
         {
+          "framing": "atm overhead 106",
           "oneWay": 25000,
           "rate": 7162090,
           "tap": "tap0-dev",
         },
         {
+          "framing": "atm overhead 106",
           "oneWay": 12500,
           "rate": 7002890,
           "tap": "tap1-dev",
@@ -78,14 +81,14 @@ test("no queue is wanted where QoS is off and no latencies differ", () => {
     for (const line of site.lines) delete line.latency;
   };
   expect(shapingOf(off)).toBeUndefined();
-  expect(shapingOf((site) => (site.qos = { enabled: false })).framing).toBeUndefined();
+  expect(hasQueues(shapingOf((site) => (site.qos = { enabled: false })))).toBe(false);
 });
 
 test("in active-backup the one tunnel that carries has all of its line, without ARP probes, and none waits for another", () => {
-  const { oneAtATime, pi, server } = shapingOf((site) => {
+  const { at, pi, server } = shapingOf((site) => {
     site.bond = { mode: "active-backup" };
   });
-  expect(oneAtATime).toBe(true);
+  expect(at).toBe("activeSlave");
   expect(pi.map(({ rate, oneWay }) => [rate, oneWay])).toEqual([
     [883_082, 0],
     [819_402, 0],
@@ -93,8 +96,16 @@ test("in active-backup the one tunnel that carries has all of its line, without 
   expect(server[1]!.rate).toBe(7_028_202);
 });
 
-test("balance-xor gives no queue a rate", () => {
-  expect(shapingOf((site) => (site.bond = { mode: "balance-xor" }))).toBeUndefined();
+test("in balance-xor each tap has a queue of its own, at its line's own rate and framing, with the ARP probes in it", () => {
+  const { at, pi } = shapingOf((site) => {
+    site.bond = { mode: "balance-xor" };
+    site.lines[1].encapsulation = "ethernet";
+  });
+  expect(at).toBe("eachSlave");
+  expect(pi).toEqual([
+    { tap: "tap0", rate: 883_082, framing: "atm overhead 106", oneWay: 0 },
+    { tap: "tap1", rate: 824_178, framing: "noatm overhead 84", oneWay: 0 },
+  ]);
 });
 
 test("lines of the same latency wait for none", () => {

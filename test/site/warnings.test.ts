@@ -37,14 +37,6 @@ test.each<[string, string[], (site: any) => void]>([
     (s) => Object.assign(s.lines[1], { down: "832 kbit/s", up: "7072 kbit/s" }),
   ],
   [
-    "a queue in balance-xor",
-    ["qos.enabled, qos.share: without effect in the mode balance-xor", latencies],
-    (s) => {
-      s.bond = { mode: "balance-xor" };
-      s.qos = { enabled: true, share: 0.9 };
-    },
-  ],
-  [
     "the share of a queue that is off",
     ["qos.share: without effect while qos.enabled is false. Take one of the two out."],
     (s) => (s.qos = { enabled: false, share: 0.9 }),
