@@ -242,6 +242,7 @@ swap_files() {
   files_of "$2" | while read -r path; do
     [ ! -f "$path.$fresh" ] || mv "$path.$fresh" "$path"
   done
+  { additions "$1" && additions "$2"; } | while read -r _ path; do rm -rf "${path%/*}"; done
   enable_all "$2"
   # Once: reading all units again is what takes longest of a switch, and nothing of ours runs meanwhile.
   systemctl daemon-reload
@@ -317,10 +318,25 @@ gone() {
   done
 }
 
+# What somebody has added to units of a manifest, as `systemctl edit` does: each with the file that does so. What is meant
+# for units of other names too is none of it.
+additions() { # MANIFEST
+  { units_of "$1" && say "$prefix-recover.service"; } | while read -r unit; do
+    for folder in /etc/systemd/system "$run/systemd/system"; do
+      for name in "$unit" "${unit%%@*}@.${unit##*.}"; do
+        for file in "$folder/$name.d"/* "$folder.control/$name.d"/*; do
+          [ ! -e "$file" ] || say "$unit $file"
+        done
+      done
+    done
+  done
+}
+
 # The units of a manifest that run on something else than they should, by somebody's hand.
 unsound() {
   [ -f "$1" ] || return 0
   gone "$1" | sed 's/:.*//'
+  additions "$1" | cut -d ' ' -f 1
   edited=$(sed -n 's/^file //p' "$1" | while read -r mode sum path; do
     [ -z "$(differs "$mode" "$sum" "$path")" ] || say "$path"
   done | paste -s -d ' ')
@@ -772,6 +788,7 @@ misplaced() { # MANIFEST [whole]
 drifted() {
   misplaced "$state/current"
   lost_keys "$state/current"
+  additions "$state/current" | sed 's/^[^ ]* //; s/$/ was added/' | sort -u
   gone "$state/current"
   files_of "$state/current" | grep '^/etc/sysctl\.d/' | xargs cat 2>/dev/null | while read -r name _ wanted; do
     value=$(sysctl -n "$name" 2>/dev/null) || continue

@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { describeContent, type HostContent, renderManifest } from "../../host/generation.ts";
+import { programBelow } from "./sandbox.ts";
 
 // The program on a host of its own (its folders and systemd are the test's), cut off at every single call of another program
 // that changes something: whatever comes of it, the host has to end on one whole generation, and the next `up` has to work.
@@ -194,16 +195,9 @@ function keep(): () => void {
 }
 
 beforeAll(() => {
-  for (const folder of ["bin", "lib", "etc", "run", "active", "enabled"])
+  for (const folder of ["bin", "lib", "etc", "units", "run", "active", "enabled"])
     mkdirSync(at(folder), { recursive: true });
-  const text = readFileSync(new URL("../../host/program.sh", import.meta.url), "utf8")
-    .replaceAll("/var/lib/adsl-bonding", at("lib"))
-    .replaceAll("/etc/adsl-bonding", at("etc"))
-    .replaceAll("/etc/sysctl\\.d", at("etc", "sysctl\\.d"))
-    .replaceAll("/etc/sysctl.d", at("etc", "sysctl.d"))
-    .replaceAll("/etc/systemd/system", at("lib"))
-    .replace("run=/run\n", `run=${at("run")}\n`);
-  executable("adsl-bonding-test", text);
+  executable("adsl-bonding-test", programBelow(at));
   executable("bin/systemctl", systemctl);
   // The interface of the settings is gone, as that of an adapter that was pulled.
   executable("bin/sysctl", `#!/bin/sh\n${counted}case "$*" in *-e*) exit 0 ;; esac\nexit 255\n`);
@@ -237,7 +231,7 @@ function expire(id: string) {
 }
 
 const fresh = () => {
-  for (const folder of ["lib", "etc", "run", "active", "enabled"]) {
+  for (const folder of ["lib", "etc", "units", "run", "active", "enabled"]) {
     rmSync(at(folder), { recursive: true });
     mkdirSync(at(folder));
   }

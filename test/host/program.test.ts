@@ -19,6 +19,7 @@ import {
   type HostUnit,
   renderManifest,
 } from "../../host/generation.ts";
+import { programBelow } from "./sandbox.ts";
 
 // The program as it is, on a host of its own: its folders stand in one of the test's, and systemd is a script that notes
 // what it is told. A unit that was restarted works again at once, unless the test names it in `lost`.
@@ -35,12 +36,8 @@ function write(name: string, text: string) {
 
 beforeEach(() => {
   rmSync(host, { recursive: true });
-  for (const folder of ["bin", "lib", "etc", "lock"]) mkdirSync(at(folder), { recursive: true });
-  const text = readFileSync(new URL("../../host/program.sh", import.meta.url), "utf8")
-    .replaceAll("/var/lib/adsl-bonding", at("lib"))
-    .replaceAll("/etc/adsl-bonding", at("etc"))
-    .replace("run=/run\n", `run=${at("lock")}\n`);
-  write("adsl-bonding-test", text);
+  for (const folder of ["bin", "lib", "etc", "units", "run"]) mkdirSync(at(folder), { recursive: true });
+  write("adsl-bonding-test", programBelow(at));
   write(
     "bin/systemctl",
     `#!/bin/sh
@@ -260,7 +257,7 @@ test("a trial whose timer somebody has stopped is undone for the next change", (
   // The timer, as systemd would run it.
   write(
     "bin/systemd-run",
-    `#!/bin/sh\necho "$*" >>${at("detached")}\ncase "$*" in *expire*) (flock 9; exec 9>&-; ${program} expire second) 9>>${at("lock", "adsl-test.lock")} & ;; esac\n`,
+    `#!/bin/sh\necho "$*" >>${at("detached")}\ncase "$*" in *expire*) (flock 9; exec 9>&-; ${program} expire second) 9>>${at("run", "adsl-test.lock")} & ;; esac\n`,
   );
   expect(run(["arm"], stage("third", content({ bond: "another\n" })))).toContain("armed third");
   expect(run(["status"])).toMatch(/last undone: .*generation second: it was not confirmed in time/);
@@ -342,4 +339,39 @@ test("a tunnel's file edited by hand is mended by a restart of that one alone", 
   writeFileSync(at("etc", "t@three.service"), "edited\n");
   switchTo("second", content());
   expect(told()).toEqual(["restart t@three.service", started]);
+});
+
+test("what was added to a unit by hand is named, and goes with a restart of that one alone", () => {
+  deploy();
+  const folders = ["t@three.service.d", "t@three.service.d"].map((name, n) =>
+    at(["units", "run/systemd/system.control"][n]!, name),
+  );
+  // What is meant for other units too stays.
+  for (const folder of [...folders, at("units", "service.d")]) {
+    mkdirSync(folder, { recursive: true });
+    writeFileSync(join(folder, "override.conf"), "[Service]\nNice=5\n");
+  }
+  expect(run(["drift"])).toContain(
+    folders
+      .map((folder) => `${folder}/override.conf was added`)
+      .sort()
+      .join("\t"),
+  );
+  switchTo("second", content());
+  expect(told()).toEqual(["restart t@three.service", started]);
+  expect([...folders, at("units", "service.d")].map(existsSync)).toEqual([false, false, true]);
+});
+
+test("what was added to the unit of all tunnels makes each of them run on something else", () => {
+  deploy();
+  mkdirSync(at("units", "t@.service.d"));
+  writeFileSync(at("units", "t@.service.d", "override.conf"), "[Service]\nNice=5\n");
+  switchTo("second", content());
+  expect(told()).toEqual([
+    "restart t@one.service",
+    "restart t@two.service t@two-2.service",
+    "restart t@three.service",
+    started,
+  ]);
+  expect(existsSync(at("units", "t@.service.d"))).toBe(false);
 });

@@ -8,6 +8,9 @@ beforeAll(async () => {
   stack = await deployedSite();
 });
 
+/** What `systemctl edit` writes. */
+const additions = "/etc/systemd/system/adsl-dev-tunnel@.service.d";
+
 test("a preview names what was changed by hand on either host", async () => {
   await must("server", "echo 'verb 9' >>/etc/adsl-bonding/dev/tunnel-ovh.conf");
   await must("server", "systemctl -q disable adsl-dev-firewall.service");
@@ -16,6 +19,7 @@ test("a preview names what was changed by hand on either host", async () => {
   await must("pi", "ip rule del pref 1300 && ip route del default table 21000");
   await must("pi", "systemctl -q mask --now adsl-dev-tunnel@orange.service");
   await must("pi", "nft delete chain inet adsl_bonding_dev forward");
+  await must("pi", `mkdir ${additions} && printf '[Service]\\nNice=5\\n' >${additions}/override.conf`);
   const { code, stdout, stderr } = await stack.pulumi(["preview", "--diff"]);
   expect(code, stdout + stderr).toBe(0);
   for (const named of [
@@ -23,6 +27,7 @@ test("a preview names what was changed by hand on either host", async () => {
     "adsl-dev-firewall.service is not enabled",
     "adsl-dev-bond.service is not running",
     "adsl-dev-tunnel@orange.service is not enabled",
+    `${additions}/override.conf was added`,
     "adsl-dev-routes.service: rule from all lookup 21000 is gone",
     /adsl-dev-routes\.service: route default via 172\.16\.16\.1 dev bond0 .*is gone/,
     /adsl-dev-firewall\.service: chain forward .*is gone/,
@@ -37,6 +42,8 @@ test("up mends it, and a further up changes nothing", async () => {
   await must("server", "! grep 'verb 9' /etc/adsl-bonding/dev/tunnel-ovh.conf");
   await must("server", "systemctl -q is-enabled adsl-dev-firewall.service");
   await must("pi", "systemctl -q is-enabled adsl-dev-tunnel@orange.service");
+  await must("pi", `! ls ${additions}`);
+  expect(await must("pi", "systemctl show -p Nice adsl-dev-tunnel@ovh.service")).toBe("Nice=0\n");
   expect(await must("server", "ip rule")).toContain("to 192.168.1.0/24");
   expect(await must("pi", "ip rule")).toContain("lookup 21000");
   expect(await must("pi", "ip route show table 21000")).toContain("default via 172.16.16.1 dev bond0");
