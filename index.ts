@@ -25,8 +25,12 @@ const lookedUp = await Promise.all(
 );
 const found = await inspectHosts(plan);
 
-const servers = all.map((each) => new RemoteServer(each, found[each.server.host]?.installation));
-const pi = new Pi(plan, found.pi?.installation);
+const programs = Promise.withResolvers<pulumi.Resource[]>();
+const servers = all.map(
+  (each) => new RemoteServer(each, programs.promise, found[each.server.host]?.installation),
+);
+const pi = new Pi(plan, programs.promise, found.pi?.installation);
+programs.resolve([...servers, pi].map(({ program }) => program));
 const ends = all.map((each, index) => ({ plan: each, pi, server: servers[index]! }));
 for (const end of ends) for (const line of end.plan.lines) new AdslLine(line, end.plan, end);
 if (plan.lan) new Lan(plan.lan, plan, pi);

@@ -48,13 +48,21 @@ export class Machine extends pulumi.ComponentResource {
   readonly staged: Staged = { files: [], resources: [], units: [] };
   /** The plans of all bonds that end here: on a server it is one. */
   readonly bonds: Plan[];
+  /** The site's program on it. */
+  readonly program: pulumi.Resource;
   private readonly ready: pulumi.Resource[];
   private readonly fingerprints = new Map<string, pulumi.Output<string>>();
 
+  /**
+   * @param programs those of all machines. Everything else of any machine needs all of them: a destroy goes by layers of what
+   *   needs what, and ends after one in which something failed. So all machines are removed in one, and a dead one
+   *   keeps no other from it.
+   */
   constructor(
     type: string,
     end: Plan["pi"] | Plan["server"],
     plan: Plan,
+    programs: Promise<pulumi.Resource[]>,
     installation: string | undefined,
     texts: MachineTexts,
     options?: pulumi.ComponentResourceOptions,
@@ -65,14 +73,22 @@ export class Machine extends pulumi.ComponentResource {
     const isPi = end.host === plan.pi.host;
     this.bonds = isPi ? everyServer(plan) : [plan];
     const role = plan.at === "" ? undefined : end.host;
-    this.host = new Host({ name: end.host, role, site, address: end.address, ssh: end.ssh, installation });
-    const program = this.host.install(this);
+    this.host = new Host({
+      name: end.host,
+      role,
+      leadsToOthers: isPi,
+      site,
+      address: end.address,
+      ssh: end.ssh,
+      installation,
+    });
+    this.program = this.host.install(this);
     const packages = [...commonPackages, ...texts.packages];
     const installed = this.host.call("packages", `packages ${packages.join(" ")}`, {
       parent: this,
-      dependsOn: [program],
+      dependsOn: programs,
     });
-    this.ready = [program, installed];
+    this.ready = [this.program, installed];
     const exceptions = isPi
       ? this.bonds.flatMap(({ pi }) => exceptionsOf(pi, []))
       : exceptionsOf(end, plan.lines);

@@ -11,6 +11,8 @@ export interface HostArgs {
   name: string;
   /** What it is of the site where that may change, as a backup may become the server: then it is not removed as this. */
   role?: string;
+  /** Whether the other hosts may be reached through it: then it is removed when they are. */
+  leadsToOthers?: boolean;
   site: string;
   /** Where SSH connects to unless `ssh.host` says otherwise. */
   address: string;
@@ -45,14 +47,16 @@ export class Host {
   private readonly connection: pulumi.Output<command.types.input.remote.ConnectionArgs>;
   private readonly sudo: string;
   private readonly role: string | undefined;
+  private readonly onDelete: string;
   private readonly installation: string | undefined;
   private installed?: pulumi.Resource;
 
-  constructor({ name, role, site, address, ssh, installation }: HostArgs) {
+  constructor({ name, role, leadsToOthers, site, address, ssh, installation }: HostArgs) {
     this.name = name;
     this.installation = installation;
     this.site = site;
     this.role = role;
+    this.onDelete = leadsToOthers ? "remove-last" : role ? `remove-as ${role}` : "remove";
     this.connection = pulumi.secret(connectionOf(ssh, address));
     this.sudo = ssh.user === "root" ? "" : "sudo -n ";
   }
@@ -92,7 +96,7 @@ export class Host {
       {
         once: "program",
         stdin: text,
-        onDelete: role ? `remove-as ${role}` : "remove",
+        onDelete: this.onDelete,
         parent,
       },
     );

@@ -28,8 +28,8 @@ export interface Look {
 /** What is needed to log in to a host. */
 export type Login = Omit<Ssh, "jump">;
 
-/** The most that one look may take, milliseconds: it may wait half of it for a change that is under way. */
-const limit = 60_000;
+/** The most that one look may take, milliseconds: an old Pi has much to do, and half a minute may go by for a change under way. */
+const limit = 120_000;
 
 /**
  * Looks at a host through the system's own ssh client, so that a preview can tell what stands there. Nothing
@@ -81,7 +81,7 @@ function loginArguments(login: Login, host: string, knownHosts: string): string[
   writeFileSync(knownHosts, `pinned ${login.hostKey}\n`);
   const options = {
     BatchMode: "yes",
-    ConnectTimeout: "15",
+    ConnectTimeout: "30",
     StrictHostKeyChecking: "yes",
     UserKnownHostsFile: knownHosts,
     GlobalKnownHostsFile: "none",

@@ -890,6 +890,26 @@ remove() {
   say "removed; the packages it had installed stay: $installed"
 }
 
+# Removes when the far end has gone: whoever removes that one at the same time may be logged in there through this host, and a
+# login that is cut off in the middle hangs for ever. One that was gone before, or stays, is waited for in no case longer than a minute.
+remove_last() {
+  check=$(field "$state/current" check)
+  if [ -n "$check" ] && carries; then
+    say "waiting until the far end is removed, a minute at most"
+    patience=$(($(now) + 60))
+    while carries && [ "$(now)" -lt "$patience" ]; do sleep 1; done
+    # Its tunnels end before it has cleared away all the rest.
+    [ "$(now)" -ge "$patience" ] || sleep 20
+  fi
+  remove
+}
+
+# Whether any of what the check counts works.
+carries() {
+  working=$("$check" count 2>/dev/null || true)
+  [ "${working%% *}" -gt 0 ] 2>/dev/null
+}
+
 # Removes, unless the host has become something else of the site since: a backup server that was made the main one has
 # a new owner in Pulumi's state, and the old one goes after that.
 remove_as() {
@@ -926,6 +946,7 @@ main() {
     status) status ;;
     remove) remove "$@" ;;
     remove-as) remove_as "$@" ;;
+    remove-last) remove_last ;;
     *) die "no such command: $command. A person wants: status, revert, remove" ;;
   esac
   exit

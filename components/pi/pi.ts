@@ -10,7 +10,12 @@ import { renderWayOut } from "./wayOut.ts";
 
 /** The small Linux router at home: it chooses each tunnel's box, and is the LAN's gateway. */
 export class Pi extends Machine {
-  constructor(plan: Plan, installation?: string, options?: pulumi.ComponentResourceOptions) {
+  constructor(
+    plan: Plan,
+    programs: Promise<pulumi.Resource[]>,
+    installation?: string,
+    options?: pulumi.ComponentResourceOptions,
+  ) {
     const { pi } = plan;
     const names = namesOf(plan);
     const wayOut = renderWayOut(plan);
@@ -29,7 +34,7 @@ ${wayOut.demanded}way="and traffic leaves through ${pi.bond}"`,
       // Not "dnsmasq": that one starts a service of its own.
       packages: plan.lan ? ["dnsmasq-base"] : [],
     };
-    super("adsl-bonding:components:Pi", pi, plan, installation, texts, options);
+    super("adsl-bonding:components:Pi", pi, plan, programs, installation, texts, options);
     this.serve(this, {
       unit: names.gatewaysUnit.name,
       files: [

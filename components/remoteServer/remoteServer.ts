@@ -9,7 +9,12 @@ import { sourcesLoad, sourcesService } from "./sources.ts";
 
 /** The rented machine with the good connection: all of the site's traffic leaves under its address. */
 export class RemoteServer extends Machine {
-  constructor(plan: Plan, installation?: string, options?: pulumi.ComponentResourceOptions) {
+  constructor(
+    plan: Plan,
+    programs: Promise<pulumi.Resource[]>,
+    installation?: string,
+    options?: pulumi.ComponentResourceOptions,
+  ) {
     const names = namesOf(plan);
     const { server, vpn } = plan;
     const texts = {
@@ -30,7 +35,7 @@ way="and the site is seen under ${vpn.bind ? server.address : `$(ip -4 route get
       },
       packages: [],
     };
-    super("adsl-bonding:components:RemoteServer", plan.server, plan, installation, texts, options);
+    super("adsl-bonding:components:RemoteServer", plan.server, plan, programs, installation, texts, options);
     for (const service of sourcesService(plan, names)) this.serve(this, service);
   }
 }

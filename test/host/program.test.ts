@@ -193,6 +193,23 @@ test("a backup whose settings were deleted still knows what it is, and is remove
   expect(readFileSync(at("detached"), "utf8")).toMatch(/adsl-test-remove .* remove now$/m);
 });
 
+test("a host that leads to the others goes when the far end has gone, and at once where nothing tells of one", () => {
+  const removes = () => readFileSync(at("detached"), "utf8").includes(" remove now");
+  deploy();
+  // Slaves that are up, and go one by one; what else the check counts follows.
+  write(
+    "etc/check",
+    `#!/bin/sh\nread -r up <${at("up")}\necho "$up 1"\necho $((up - (up > 0))) >${at("up")}\n`,
+  );
+  writeFileSync(at("up"), "2\n");
+  expect(run(["remove-last"])).toContain("waiting until the far end is removed");
+  expect(readFileSync(at("up"), "utf8")).toBe("0\n");
+  expect(removes()).toBe(true);
+  writeFileSync(at("detached"), "");
+  expect(run(["remove-last"])).not.toContain("waiting");
+  expect(removes()).toBe(true);
+});
+
 test("a generation whose keys have gone since they were made is not armed, and the next look has all made again", () => {
   deploy();
   const key = at("etc", "test", "keys", "one.key");

@@ -22,7 +22,7 @@ async function anotherChange(): Promise<void> {
 
 /** Until a file of the program's is there on the Pi. */
 function reaches(file: string): Promise<void> {
-  return eventually("pi", `[ -e /var/lib/adsl-bonding/dev/${file} ]`, 300);
+  return eventually("pi", `[ -e /var/lib/adsl-bonding/dev/${file} ]`, 900);
 }
 
 /** Begins an up that changes both hosts, and ends it at some moment; gives what it printed. */
@@ -74,7 +74,7 @@ async function runsIt(): Promise<void> {
 
 test("a Pulumi killed while the hosts are armed: nothing has changed, and the next up completes", async () => {
   // Another change of the server, that lasts: its arming waits for that one, and so does the Pi's switch.
-  await must("server", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 600");
+  await must("server", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 1800");
   await endedUp(() => reaches("armed"));
   await must("server", "systemctl stop other-change");
   for (const host of ["pi", "server"]) await must(host, "test ! -e /var/lib/adsl-bonding/dev/trying");
@@ -94,8 +94,8 @@ test("a Pulumi killed between the two confirmations: each host runs a whole gene
   await endedUp(async () => {
     await reaches("switched");
     // Its own confirmation, the second, waits for another change that lasts.
-    await must("pi", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 600");
-    await eventually("server", "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 300);
+    await must("pi", "systemd-run -q --collect --unit other-change flock /run/adsl-dev.lock sleep 1800");
+    await eventually("server", "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 900);
   });
   const confirmed = await generation("server");
   expect(confirmed).not.toBe(before);
