@@ -13,6 +13,8 @@ export interface Declaration {
   commands: Declared[];
   components: { type: string; name: string }[];
   outputs: Record<string, unknown>;
+  /** What each resource needs, by name: its parent, and what it depends on. */
+  needs: Map<string, Set<string>>;
 }
 
 /**
@@ -27,6 +29,8 @@ export async function declare(
     drift = { pi: "", server: "" },
     installation = { pi: "", server: "" },
     answer = {},
+    /** Runs in the stack after the program. */
+    afterwards = () => {},
   } = {},
 ): Promise<Declaration> {
   const commands: Declared[] = [];
@@ -58,6 +62,7 @@ export async function declare(
     "dev",
     preview,
   );
+  const needs = recordNeeds();
   pulumi.runtime.setAllConfig({ "adsl-bonding:site": JSON.stringify(exampleSite(change)) });
   let program: Record<string, unknown> = {};
   let failure: unknown;
@@ -67,6 +72,7 @@ export async function declare(
     await import("../../index.ts").then(
       (exported) => {
         program = exported;
+        afterwards();
       },
       (error) => {
         failure = error;
@@ -83,7 +89,31 @@ export async function declare(
     count = commands.length;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  return { commands, components, outputs };
+  return { commands, components, outputs, needs };
+}
+
+/** What the program tells the engine of each resource; the mocks themselves are not told. */
+function recordNeeds(): Declaration["needs"] {
+  const needs: Declaration["needs"] = new Map();
+  const monitor = pulumi.runtime.getMonitor() as unknown as Record<
+    "registerResource",
+    (request: Registration, ...rest: unknown[]) => unknown
+  >;
+  const register = monitor.registerResource.bind(monitor);
+  const nameOf = (urn: string) => urn.split("::").at(-1)!;
+  monitor.registerResource = (request, ...rest) => {
+    const urns = [request.getParent(), ...request.getDependenciesList()].filter((urn) => urn !== "");
+    needs.set(request.getName(), new Set(urns.map(nameOf)));
+    return register(request, ...rest);
+  };
+  return needs;
+}
+
+/** Of the message RegisterResourceRequest (Pulumi's proto/pulumi/resource.proto), what is read here. */
+interface Registration {
+  getName(): string;
+  getParent(): string;
+  getDependenciesList(): string[];
 }
 
 function settled(output: pulumi.Output<unknown>): Promise<unknown> {

@@ -1,4 +1,5 @@
-import { expect, test } from "vitest";
+import * as pulumi from "@pulumi/pulumi";
+import { expect, test, vi } from "vitest";
 import { declare } from "./declare.ts";
 
 test("every file's text, as it reaches each host", async () => {
@@ -81,8 +82,52 @@ test("a site of eight lines with tunnels of their own", async () => {
   expect(manifest.match(/^unit .*tunnel@/gm)).toHaveLength(16);
 });
 
+test("a destroy removes all hosts in one layer, so that a dead one keeps no other from it", async () => {
+  const { needs } = await declare((site) => {
+    site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
+  });
+  // As the engine goes about it: whatever nothing else needs any more goes together, and a failure ends it after that.
+  const programs = [...needs.keys()].filter((name) => /^\S+ program /.test(name));
+  expect(programs).toHaveLength(3);
+  for (let left = [...needs.keys()]; ; ) {
+    const needed = new Set(left.flatMap((name) => [...needs.get(name)!]));
+    const layer = left.filter((name) => !needed.has(name));
+    expect(layer).not.toEqual([]);
+    if (layer.some((name) => programs.includes(name))) {
+      expect(layer).toEqual(expect.arrayContaining(programs));
+      break;
+    }
+    left = left.filter((name) => needed.has(name));
+  }
+});
+
+test("the guard stands in the program itself", async () => {
+  class Ordered extends pulumi.CustomResource {}
+  const refused = vi.fn(() => {
+    expect(() => new Ordered("ovh:Dedicated/server:Server", "ordered", {})).toThrow(
+      /declares nothing at OVH/,
+    );
+  });
+  await declare(undefined, { afterwards: refused });
+  expect(refused).toHaveReturned();
+});
+
+test("what a site costs a month is an output, where it has prices", async () => {
+  const { outputs } = await declare((site) => {
+    site.server.price = 4.99;
+    site.lines[0].price = 20;
+    site.costs = { currency: "EUR" };
+  });
+  expect(outputs.monthlyCost).toEqual({
+    total: "24.99 EUR",
+    parts: { server: "4.99 EUR", "line ovh": "20.00 EUR" },
+    unpriced: ["line orange"],
+  });
+});
+
 test("the outputs say what a person looks for", async () => {
   const { outputs } = await declare();
+  expect(outputs.monthlyCost).toBe("unknown: the config has no prices");
   expect(outputs).toMatchObject({
     externalAddress: "203.0.113.10",
     gateway: "192.168.1.252",
