@@ -12,7 +12,8 @@
 #                                   restart a group at a time
 #   tell DIGEST ACTION UNIT         somebody else's unit that reads a file of ours, told when it changes
 #   check PATH                      a program among the files: `check count` prints how much of it works, `check working`
-#                                   which of the rolling units do, and `check COUNT` fails, saying why, while less does
+#                                   which of the rolling units do, `check linked` fails when no far end answers any more,
+#                                   and `check COUNT` fails, saying why, while less works
 #   within SECONDS                  a generation not confirmed in that time undoes itself
 #
 # It works without a network and without whoever installed it: status, revert and remove are for a person
@@ -894,20 +895,14 @@ remove() {
 # login that is cut off in the middle hangs for ever. One that was gone before, or stays, is waited for in no case longer than a minute.
 remove_last() {
   check=$(field "$state/current" check)
-  if [ -n "$check" ] && carries; then
+  if [ -n "$check" ] && "$check" linked 2>/dev/null; then
     say "waiting until the far end is removed, a minute at most"
     patience=$(($(now) + 60))
-    while carries && [ "$(now)" -lt "$patience" ]; do sleep 1; done
+    while "$check" linked 2>/dev/null && [ "$(now)" -lt "$patience" ]; do sleep 1; done
     # Its tunnels end before it has cleared away all the rest.
     [ "$(now)" -ge "$patience" ] || sleep 20
   fi
   remove
-}
-
-# Whether any of what the check counts works.
-carries() {
-  working=$("$check" count 2>/dev/null || true)
-  [ "${working%% *}" -gt 0 ] 2>/dev/null
 }
 
 # Removes, unless the host has become something else of the site since: a backup server that was made the main one has

@@ -98,16 +98,22 @@ export function countSlaves(bond: string): string {
 
 /**
  * The script that says whether the site works at one end: `check count` prints what works, the number of slaves first; `check
- * working` the units of the tunnels that carry; and `check COUNT` (or `all`) fails, with a sentence, while less than that
- * works, or while the far end can't be reached.
+ * working` the units of the tunnels that carry; `check linked` fails when no tunnel to any far end does; and `check COUNT` (or
+ * `all`) fails, with a sentence, while less than that works, or while the far end can't be reached.
  * @param demands further lines of it: they may call `fail`, and set $way, how the site's traffic leaves
  * @param functions what these lines call
  * @param counted what else `check count` prints
+ * @param bonds all bonds that end here; by default it is the one
  */
 export function renderCheck(
   end: End,
   plan: Pick<Plan, "site" | "at" | "tunnels">,
-  { demands, functions = "", counted = "" }: { demands: string; functions?: string; counted?: string },
+  {
+    demands,
+    functions = "",
+    counted = "",
+    bonds = [end.bond],
+  }: { demands: string; functions?: string; counted?: string; bonds?: string[] },
 ): string {
   const { host, bond: name, peerAddress, taps } = end;
   const { tunnelUnit } = namesOf(plan);
@@ -116,7 +122,7 @@ export function renderCheck(
   );
   return `#!/bin/sh
 # Says whether the bond works here. check count: how much of it does, the number of slaves first; check working: which
-# tunnels carry; check COUNT, as printed, or check all: fails if less works.
+# tunnels carry; check linked: fails if none does, of any bond; check COUNT, as printed, or check all: fails if less works.
 set -eu
 
 slaves=$(awk '/^Slave Interface/ { slave = $3 } slave && /^MII Status: up/ { print slave; slave = "" }' \\
@@ -137,6 +143,11 @@ ${functions}
 case $1 in
   count) echo "$up${counted}"; exit ;;
   working) working; exit ;;
+  linked)
+    cd /proc/net/bonding
+    awk '/^Slave Interface/ { slave = 1 } /^MII Status: up/ { up += slave } END { exit !up }' ${bonds.join(" ")} 2>/dev/null
+    exit
+    ;;
   all) needed=${taps.length} ;;
   # As many as worked before, but a line may have been taken out since.
   *) needed=\${1%% *} && needed=$((needed < ${taps.length} ? needed : ${taps.length})) ;;

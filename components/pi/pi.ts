@@ -1,5 +1,5 @@
 import type * as pulumi from "@pulumi/pulumi";
-import type { Plan } from "../../site/plan.ts";
+import { everyServer, type Plan } from "../../site/plan.ts";
 import { countSlaves, renderCheck } from "../bond/script.ts";
 import { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
@@ -27,6 +27,7 @@ export class Pi extends Machine {
       check: renderCheck(pi, plan, {
         functions: wayOut.functions,
         counted: wayOut.counted,
+        bonds: everyServer(plan).map((each) => each.pi.bond),
         demands: `${backupsWork(plan)}ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
 ${wayOut.demanded}way="and traffic leaves through ${pi.bond}"`,
       }),
