@@ -123,11 +123,15 @@ export function planShaping(
   { enabled, share: part }: z.output<typeof qos>,
   mode: BondMode,
   lines: (ShapedLine & { tunnelPlans: { piTap: string; serverTap: string }[] })[],
-  { arpInterval, ...others }: Watchers,
+  { arpInterval, bonds = 1, probesPerSecond }: Watchers,
 ): Shaping | undefined {
   const at = queuesAt[mode];
-  // ARP probes pass a bond's queue by, and wait in a slave's own, where they are counted with the rest.
-  const watchers = { ...others, arpInterval: at === "bond" ? arpInterval : Number.POSITIVE_INFINITY };
+  const watchers = {
+    arpInterval: betweenProbes(mode, arpInterval),
+    // ARP probes pass a bond's queue by. They wait in a slave's own, where they are counted with the rest, but for other bonds'.
+    bonds: at === "eachSlave" ? bonds - 1 : bonds,
+    probesPerSecond,
+  };
   const unequal = at === "bond" && new Set(lines.map(({ latency }) => latency)).size > 1;
   if (!enabled && !unequal) return undefined;
   const taps = (end: "piTap" | "serverTap", direction: "up" | "down"): TapShare[] =>

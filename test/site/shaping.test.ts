@@ -108,6 +108,15 @@ test("in balance-xor each tap has a queue of its own, at its line's own rate and
   ]);
 });
 
+test("in balance-xor a tap's queue leaves room for the ARP probes of backups' bonds", () => {
+  const { pi } = shapingOf((site) => {
+    site.bond = { mode: "balance-xor" };
+    site.backups = [{ name: "spare", address: "203.0.114.20", ssh: site.server.ssh }];
+  });
+  // 0.995 of 896 kbit/s less the watch's 8.48 and one bond's 25.44.
+  expect(pi[0]!.rate).toBe(857_770);
+});
+
 test("lines of the same latency wait for none", () => {
   const { pi } = shapingOf((site) => (site.lines[1].latency = 50));
   expect(pi.map(({ oneWay }) => oneWay)).toEqual([0, 0]);
