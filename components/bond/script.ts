@@ -90,10 +90,11 @@ function afterwards(mode: Plan["bond"]["mode"], { bond, taps }: End): string[] {
   }
 }
 
-/** The shell's words that print how many slaves of a bond are up. */
-export function countSlaves(bond: string): string {
-  return `awk '/^Slave Interface/ { slave = 1 } slave && /^MII Status: up/ { n++; slave = 0 } END { print n + 0 }' \\
-  /proc/net/bonding/${bond} 2>/dev/null || echo 0`;
+/** The shell's words that print how many slaves of bonds are up; a bond that is not there has none. */
+export function countSlaves(...bonds: string[]): string {
+  const pictures = bonds.map((bond) => `/proc/net/bonding/${bond}`);
+  return `cat ${pictures.join(" ")} 2>/dev/null |
+  awk '/^Slave Interface/ { slave = 1 } slave && /^MII Status: up/ { n++; slave = 0 } END { print n + 0 }'`;
 }
 
 /**
@@ -143,11 +144,7 @@ ${functions}
 case $1 in
   count) echo "$up${counted}"; exit ;;
   working) working; exit ;;
-  linked)
-    cd /proc/net/bonding
-    awk '/^Slave Interface/ { slave = 1 } /^MII Status: up/ { up += slave } END { exit !up }' ${bonds.join(" ")} 2>/dev/null
-    exit
-    ;;
+  linked) [ "$(${countSlaves(...bonds)})" != 0 ]; exit ;;
   all) needed=${taps.length} ;;
   # As many as worked before, but a line may have been taken out since.
   *) needed=\${1%% *} && needed=$((needed < ${taps.length} ? needed : ${taps.length})) ;;

@@ -361,9 +361,7 @@ test("a tunnel's file edited by hand is mended by a restart of that one alone", 
 
 test("what was added to a unit by hand is named, and goes with a restart of that one alone", () => {
   deploy();
-  const folders = ["t@three.service.d", "t@three.service.d"].map((name, n) =>
-    at(["units", "run/systemd/system.control"][n]!, name),
-  );
+  const folders = ["units", "run/systemd/system.control"].map((place) => at(place, "t@three.service.d"));
   // What is meant for other units too stays.
   for (const folder of [...folders, at("units", "service.d")]) {
     mkdirSync(folder, { recursive: true });
