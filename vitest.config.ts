@@ -1,6 +1,6 @@
 import { defineConfig } from "vitest/config";
 
-// unit: seconds, needs nothing. cuts: minutes, the hosts' program cut off at its every step. plugin: the command plugin against a real sshd. lab: scenarios on real hosts.
+// unit: seconds, needs nothing. shell: every script by shellcheck. cuts: minutes, the hosts' program cut off at its every step. plugin: the command plugin against a real sshd. lab: scenarios on real hosts.
 export default defineConfig({
   test: {
     projects: [
@@ -8,9 +8,10 @@ export default defineConfig({
         test: {
           name: "unit",
           include: ["test/{site,host,components,commands,toolchain}/**/*.test.ts"],
-          exclude: ["test/host/cuts.test.ts"],
+          exclude: ["test/host/{cuts,shell}.test.ts"],
         },
       },
+      { test: { name: "shell", include: ["test/host/shell.test.ts"], testTimeout: 120_000 } },
       { test: { name: "cuts", include: ["test/host/cuts.test.ts"], testTimeout: 600_000 } },
       { test: { name: "plugin", include: ["test/plugin/**/*.test.ts"], testTimeout: 120_000 } },
       {

@@ -1,6 +1,6 @@
 // The project's tests, from a bare clone:  sh toolchain/run test/run.ts unit|core|all [SCENARIO...] [--minutes N]
 //   unit  types, lint, unit tests: under a minute, no lab, no Pulumi CLI
-//   core  the same, the hosts' program cut off at its every step, the command plugin's conformance, and the lab scenarios that everything stands on
+//   core  the same, every script by shellcheck, the hosts' program cut off at its every step, the command plugin's conformance, and the lab scenarios that everything stands on
 //   all   every other scenario, or those named; what has passed on the same sources is not run again
 import { spawn } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -65,7 +65,7 @@ const asked =
   mode === "unit"
     ? unitSteps
     : mode === "core"
-      ? [...unitSteps, "cuts", "plugin", ...coreScenarios.map((name) => `lab ${name}`)]
+      ? [...unitSteps, "shell", "cuts", "plugin", ...coreScenarios.map((name) => `lab ${name}`)]
       : undefined;
 for (const name of asked ?? []) delete ledger.outcomes[name];
 
@@ -74,7 +74,8 @@ if (mode === "unit") {
 } else if (mode === "core") {
   await unit();
   if (told().every(([, { failed }]) => failed === 0)) {
-    await prepareMachine({ sshd: "openssh-server", ssh: "openssh-client" });
+    await prepareMachine({ sshd: "openssh-server", ssh: "openssh-client", shellcheck: "shellcheck" });
+    await vitest("shell", "shell");
     await ensureToolchain();
     await vitest("cuts", "cuts");
     await vitest("plugin", "plugin");
