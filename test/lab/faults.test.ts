@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { cut, kill, reboot, restore, start } from "../../lab/index.ts";
-import { now } from "./direct.ts";
+import { far, now } from "./direct.ts";
 import { deployedSite, eventually, must, slavesSettle } from "./site.ts";
 
 // Faults of a running site, each under a ping train of a LAN client to a far host: what it saw, and how both hosts ended.
@@ -16,7 +16,10 @@ beforeAll(async () => {
 
 afterAll(async () => {
   for (const line of ["ovh", "orange"]) await restore(line);
-  console.log(["fault | longest gap, s | pings lost | whole again after, s", ...table].join("\n"));
+  await must("guest", "systemctl stop flow 2>/dev/null; rm -f /lab/far/endless");
+  const columns =
+    "fault | longest gap, s | pings lost | longest standstill of a download, s | whole again after, s";
+  console.log([columns, ...table].join("\n"));
 });
 
 /** The id of the generation that a host runs, and nothing it is trying. */
@@ -45,8 +48,43 @@ async function endTrain(): Promise<{ gap: number; lost: number }> {
   const times = answers.map(([, at]) => Number(at));
   const count = Number(output.match(/^(\d+) packets transmitted/m)?.[1]);
   expect(times.length, output.slice(-500)).toBeGreaterThan(50);
-  const gap = Math.max(...times.slice(1).map((at, n) => at - times[n]!));
-  return { gap, lost: count - new Set(answers.map(([, , sequence]) => sequence)).size };
+  return { gap: longestOf(times), lost: count - new Set(answers.map(([, , sequence]) => sequence)).size };
+}
+
+/** The longest time between one of these moments and the next, s. */
+function longestOf(times: number[]): number {
+  return Math.max(...times.slice(1).map((at, n) => at - times[n]!));
+}
+
+/** More than any download brings while a fault lasts. */
+const endless = 200_000_000;
+
+/** A download by the client, and what came of it so far, five times a second. */
+async function beginDownload(): Promise<void> {
+  // A shell that looks at the connection as it is, from within its own name space: systemd would take its $ for its own.
+  const script = `busybox wget -q -O /dev/null http://${far}/endless &
+    while sleep 0.2; do
+      ss -Htin state established dst ${far} dport = :80 | sed -n "s/.*bytes_received:\\([0-9]*\\).*/$(date +%s.%N) \\1/p"
+    done >/run/flow`;
+  await must("guest", `[ -e /lab/far/endless ] || truncate -s ${endless} /lab/far/endless`);
+  await must("guest", "systemctl stop flow 2>/dev/null; cat >/run/flow.sh", 60, script);
+  await must(
+    "guest",
+    "systemd-run -q --collect --unit flow nsenter --net=/run/netns/client sh /run/flow.sh && sleep 3",
+  );
+}
+
+/** Ends the download; the longest time in which it brought nothing, s, until now. */
+async function endDownload(): Promise<number> {
+  const end = await now();
+  const output = await must("guest", "systemctl stop flow; cat /run/flow");
+  const samples = [...output.matchAll(/^([\d.]+) (\d+)$/gm)].map(([, at, bytes]) => [
+    Number(at),
+    Number(bytes),
+  ]);
+  expect(samples.length, output.slice(-500)).toBeGreaterThan(20);
+  const rises = samples.filter(([, bytes], n) => n === 0 || bytes! > samples[n - 1]![1]!).map(([at]) => at!);
+  return longestOf([...rises, end]);
 }
 
 /** Waits until all slaves are up at both ends, and nothing is missing on either host. */
@@ -65,6 +103,8 @@ interface Fault {
   happens: () => Promise<unknown>;
   gap: number;
   whole: number;
+  /** For how long a download that runs may bring nothing, s; it must go on after. Without it none is tried. */
+  standstill?: number;
 }
 
 const wait = (seconds: number) => must("guest", `sleep ${seconds}`);
@@ -86,6 +126,7 @@ const faults: Fault[] = [
     ),
     gap: 1,
     whole: 20,
+    standstill: 3,
   },
   {
     what: "a line brings nothing, but still takes",
@@ -95,6 +136,7 @@ const faults: Fault[] = [
     ),
     gap: 1,
     whole: 20,
+    standstill: 3,
   },
   {
     what: "a line takes nothing, but still brings",
@@ -104,6 +146,7 @@ const faults: Fault[] = [
     ),
     gap: 1,
     whole: 20,
+    standstill: 3,
   },
   {
     what: "a box is off",
@@ -113,6 +156,7 @@ const faults: Fault[] = [
     ),
     gap: 1,
     whole: 30,
+    standstill: 3,
   },
   {
     what: "a box hangs: it answers the LAN, and passes nothing on",
@@ -122,6 +166,7 @@ const faults: Fault[] = [
     ),
     gap: 1,
     whole: 20,
+    standstill: 3,
   },
   {
     what: "a line gets another public address",
@@ -134,6 +179,7 @@ const faults: Fault[] = [
     },
     gap: 1,
     whole: 20,
+    standstill: 3,
   },
   {
     what: "all lines are dead for a while",
@@ -149,18 +195,21 @@ const faults: Fault[] = [
     ),
     gap: 15,
     whole: 20,
+    standstill: 25,
   },
   {
     what: "a tunnel's OpenVPN dies on the Pi",
     happens: () => must("pi", every("^/usr/sbin/openvpn .*tunnel-ovh")),
     gap: 1,
     whole: 20,
+    standstill: 3,
   },
   {
     what: "all OpenVPN die on the server",
     happens: () => must("server", every("^/usr/sbin/openvpn ")),
     gap: 10,
     whole: 30,
+    standstill: 15,
   },
   {
     what: "a tunnel's OpenVPN is stuck on the Pi",
@@ -170,6 +219,7 @@ const faults: Fault[] = [
     ),
     gap: 1,
     whole: 20,
+    standstill: 3,
   },
   {
     what: "somebody deletes a tap on the Pi",
@@ -283,15 +333,19 @@ const faults: Fault[] = [
   },
 ];
 
-test.each(faults)("$what", async ({ what, happens, gap, whole }) => {
+test.each(faults)("$what", async ({ what, happens, gap, whole, standstill }) => {
+  if (standstill) await beginDownload();
   await beginTrain();
   await happens();
   const over = await now();
   await becomesWhole(whole);
   const again = (await now()) - over;
   const seen = await endTrain();
-  table.push([what, seen.gap.toFixed(2), seen.lost, again.toFixed(1)].join(" | "));
+  const stood = standstill ? await endDownload() : 0;
+  const shown = standstill ? stood.toFixed(1) : "-";
+  table.push([what, seen.gap.toFixed(2), seen.lost, shown, again.toFixed(1)].join(" | "));
   expect(seen.gap).toBeLessThan(gap);
+  expect(stood).toBeLessThan(standstill ?? 1);
   expect(await externalAddress()).toBe("203.0.113.10");
   for (const host of ["pi", "server"]) expect(await running(host), host).toBe(generation);
 });
