@@ -134,6 +134,25 @@ test("Ctrl-C while the hosts try: Pulumi ends by itself and leaves no lock, both
   await completes();
 });
 
+test("SSH sessions that die while the hosts try: the up fails, both go back, and the next up completes", async () => {
+  const before = await generation("pi");
+  await anotherChange();
+  const up = stack.pulumi(["up", "--yes", "--skip-preview"]);
+  await reaches("trying");
+  // For longer than a login takes: whatever asks after the hosts meanwhile is cut off.
+  const sessions = "pgrep -f '^sshd(-session)?: [^/]' | xargs -r kill -9";
+  await Promise.all(
+    ["pi", "server"].map((host) =>
+      must(host, `for i in $(seq 20); do ${sessions} 2>/dev/null || true; sleep 0.5; done`),
+    ),
+  );
+  const { code, stdout, stderr } = await up;
+  console.log(stdout.slice(-3000), stderr.slice(-1000));
+  expect(code).not.toBe(0);
+  await bothGoBack(before);
+  await completes();
+});
+
 test("a second up of the same state is refused, and says by what", async () => {
   await anotherChange();
   const first = stack.pulumi(["up", "--yes", "--skip-preview"]);
