@@ -84,6 +84,7 @@ export function forwardContradictions(raw: unknown, lan: Cidr | undefined, site:
       ...backwards(`${path}.toPorts`, forward.toPorts),
       ...uneven(`${path}.toPorts`, range, forward.toPorts),
       ...outside(`${path}.to`, forward.to, lan),
+      ...ofBox(`${path}.to`, forward.to, site),
     ];
     if (!range) return mistakes;
     const wanted = protocolsOf(forward).map((protocol) => ({
@@ -154,4 +155,13 @@ function outside(path: string, to: unknown, lan: Cidr | undefined): Mistake[] {
   }
   if (!isReserved(lan.network, to)) return [];
   return [{ path, value: to, reason: `is no host's address in ${lan.network}`, mend }];
+}
+
+/** A box doesn't route by the Pi: what it answers leaves by its own line, and the caller takes it for nobody's. */
+function ofBox(path: string, to: unknown, site: Raw): Mistake[] {
+  const index = isAddress(to) ? asRecords(site.lines).findIndex(({ gateway }) => gateway === to) : -1;
+  if (index < 0) return [];
+  const reason = `is the box of lines[${index}], whose answers leave by its own line`;
+  const mend = "Reach the box from a machine on the LAN, such as the Pi by a forward to its SSH.";
+  return [{ path, value: to, reason, mend }];
 }

@@ -193,6 +193,7 @@ describe("each wrong value is told with its path", () => {
         ["a range backwards", "ports", { ports: "90-80" }],
         ["a protocol that has no ports", "protocol", { ports: 80, protocol: "icmp" }],
         ["a forward to another network", "to", { ports: 80, to: "192.168.2.10" }],
+        ["a forward to a box", "to", { ports: 80, to: "192.168.1.240" }],
         ["a forward to the broadcast address", "to", { ports: 80, to: "192.168.1.255" }],
         ["a forward to a name", "to", { ports: 80, to: "nas" }],
         ["a range to one port", "toPorts", { ports: "80-81", toPorts: 8080 }],
