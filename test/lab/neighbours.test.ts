@@ -1,5 +1,6 @@
 import { beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
+import { reboot } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { answer, answering, tryCall } from "./call.ts";
 import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
@@ -72,6 +73,19 @@ const theirs = async () => ({
   pi: await must("pi", rules.pi),
 });
 
+/** Docker as it is after the server's boot, with a container that answers. */
+async function dockerBegins(): Promise<void> {
+  await must("server", `set -e; sysctl -q -w net.ipv4.ip_forward=1; ${container}; ${docker}`);
+  await must("server", `ip netns exec container ${answering("tcp:80")}`);
+}
+
+/** Both hosts miss nothing of ours. */
+async function nothingMissing(): Promise<void> {
+  for (const host of ["pi", "server"]) {
+    await eventually(host, 'drift=$(adsl-bonding-dev drift) && [ -z "$drift" ]', 60);
+  }
+}
+
 /** The site works at both ends, and so does what stood on the hosts before it. */
 async function bothWork(): Promise<void> {
   await slavesSettle(2, 60);
@@ -89,11 +103,10 @@ beforeAll(async () => {
   await must("pi", `${install} nftables`, 300);
   await must("server", `cat >/etc/netplan/01-eth0.yaml && chmod 600 /etc/netplan/*`, 60, netplan);
   await must("server", "rm /etc/systemd/network/10-eth0.network && netplan apply", 120);
-  await must("server", `set -e; sysctl -q -w net.ipv4.ip_forward=1; ${container}; ${docker}`);
+  await dockerBegins();
   await must("pi", "cat >/etc/nftables.conf", 60, byHand);
   await must("pi", "systemctl enable --now nftables && systemctl restart nftables");
   await answer("far", "tcp:25");
-  await must("server", `ip netns exec container ${answering("tcp:80")}`);
   before = await theirs();
 });
 
@@ -124,11 +137,18 @@ test("Docker's restart, netplan's apply and a ruleset loaded anew leave the site
   await must("server", dockerRestarts);
   await must("server", "netplan apply", 120);
   await must("pi", "systemctl restart nftables");
-  for (const host of ["pi", "server"]) {
-    await eventually(host, 'drift=$(adsl-bonding-dev drift) && [ -z "$drift" ]', 60);
-  }
+  await nothingMissing();
   await bothWork();
   expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
+});
+
+test("so do reboots of both hosts: Docker begins after ours, the Pi's ruleset is loaded by its own unit", async () => {
+  await reboot("server");
+  await dockerBegins();
+  await reboot("pi");
+  await nothingMissing();
+  await bothWork();
+  expect((await theirs()).pi).toBe(before.pi);
 });
 
 test("destroy leaves them as they were", async () => {

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { down, kill, start } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
-import { eventually, must, mustUp, otherSite, slavesSettle } from "./site.ts";
+import { eventually, generation, must, mustUp, otherSite, slavesSettle } from "./site.ts";
 
 // What a container can't show: a Pi with a kernel to itself, NetworkManager on its card, and a power cord.
 let stack: Stack;
@@ -44,5 +44,27 @@ test("the site comes back by itself after the Pi's power was cut", async () => {
   await kill("pi");
   await start("pi");
   await slavesSettle(2, 90);
+  expect(await externalAddress()).toBe("203.0.113.10");
+});
+
+test("a Pi whose power is cut in the middle of a switch boots on the generation before", {
+  timeout: slow,
+}, async () => {
+  const before = await generation("pi");
+  const trying = "-e /var/lib/adsl-bonding/dev/trying";
+  await stack.configure((site) => {
+    site.bond = { arpInterval: 150 };
+  });
+  const end = new AbortController();
+  const up = stack.pulumi(["up", "--yes", "--skip-preview"], { signal: end.signal });
+  await eventually("pi", `[ ${trying} ]`, 3000);
+  await kill("pi");
+  end.abort();
+  await up;
+  await start("pi");
+  expect(await generation("pi")).toBe(before);
+  for (const host of ["pi", "server"]) await eventually(host, `[ ! ${trying} ]`, 400);
+  expect(await generation("server")).toBe(before);
+  await slavesSettle(2, 120);
   expect(await externalAddress()).toBe("203.0.113.10");
 });
