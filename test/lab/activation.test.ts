@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { exec } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
+import { trainThroughEach } from "./direct.ts";
 import { deployedSite, eventually, must, mustUp, slavesSettle } from "./site.ts";
 
 let stack: Stack;
@@ -9,6 +10,8 @@ let stack: Stack;
 beforeAll(async () => {
   stack = await deployedSite();
 });
+
+trainThroughEach();
 
 afterAll(async () => {
   await exec("pi", "systemctl start ssh.service");

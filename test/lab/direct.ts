@@ -1,4 +1,4 @@
-import { expect } from "vitest";
+import { afterAll, afterEach, beforeEach, expect } from "vitest";
 import { exec } from "../../lab/index.ts";
 import { must, slavesSettle } from "./site.ts";
 
@@ -74,7 +74,46 @@ export function longestGap(output: string, from = 0, to = Number.POSITIVE_INFINI
     .map(([, at]) => Number(at))
     .filter((at) => at >= from && at <= to);
   expect(times.length).toBeGreaterThan(50);
+  return longestOf(times);
+}
+
+/** The longest time between one of these moments and the next, s. */
+export function longestOf(times: number[]): number {
   return Math.max(...times.slice(1).map((at, n) => at - times[n]!));
+}
+
+/** Begins a train of pings from the client, one in an interval, s; whatever train runs ends. */
+export async function beginTrain(interval: number): Promise<void> {
+  await must("guest", "systemctl stop train 2>/dev/null || true");
+  const ping = `nsenter --net=/run/netns/client ping -n -D -i ${interval} ${far}`;
+  await must("guest", `systemd-run -q --collect --unit train sh -c 'exec ${ping} >/run/train'`);
+  await must("guest", "sleep 1");
+}
+
+/** Ends the train; the longest time between two answers, s, and how many pings got none. */
+export async function endTrain(): Promise<{ gap: number; lost: number }> {
+  await must(
+    "guest",
+    "sleep 1; systemctl kill -s INT train; while systemctl -q is-active train; do sleep 0.2; done",
+  );
+  const output = await must("guest", "cat /run/train");
+  const answers = [...output.matchAll(/^\[(\d+\.\d+)\] .*icmp_seq=(\d+) .*time=/gm)];
+  const times = answers.map(([, at]) => Number(at));
+  const count = Number(output.match(/^(\d+) packets transmitted/m)?.[1]);
+  expect(times.length, output.slice(-500)).toBeGreaterThan(50);
+  return { gap: longestOf(times), lost: count - new Set(answers.map(([, , sequence]) => sequence)).size };
+}
+
+/** Has a train go through each test of a file, five pings a second; at the end a table says what became of them. */
+export function trainThroughEach(): void {
+  const table = ["change under way | longest gap, s | pings lost, of five a second"];
+  beforeEach(() => beginTrain(0.2));
+  afterEach(async ({ task }) => {
+    const { gap, lost } = await endTrain();
+    const name = [task.suite?.name, task.name].filter(Boolean).join(" ");
+    table.push([name, gap.toFixed(1), lost].join(" | "));
+  });
+  afterAll(() => console.log(table.join("\n")));
 }
 
 /** What the guest's clock shows, s. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { cut, kill, reboot, restore, start } from "../../lab/index.ts";
-import { far, now } from "./direct.ts";
+import { beginTrain, endTrain, far, longestOf, now } from "./direct.ts";
 import { deployedSite, eventually, must, slavesSettle } from "./site.ts";
 
 // Faults of a running site, each under a ping train of a LAN client to a far host: what it saw, and how both hosts ended.
@@ -28,32 +28,11 @@ function running(host: string): Promise<string> {
   return must(host, `test ! -e ${folder}/trying && sed -n 's/^generation //p' ${folder}/current`);
 }
 
-async function beginTrain(): Promise<void> {
-  await must("guest", "systemctl stop train 2>/dev/null || true");
+/** A fault's own train, fifty pings a second. */
+async function beginFault(): Promise<void> {
   // A line that dies for the third time within a minute has to stay well for one: here each fault is the first.
   await must("pi", "systemctl restart adsl-dev-watch");
-  const ping = "nsenter --net=/run/netns/client ping -n -D -i 0.02 198.51.100.7";
-  await must("guest", `systemd-run -q --collect --unit train sh -c 'exec ${ping} >/run/train'`);
-  await must("guest", "sleep 1");
-}
-
-/** Ends the train; the longest time between two answers, s, and how many pings got none. */
-async function endTrain(): Promise<{ gap: number; lost: number }> {
-  await must(
-    "guest",
-    "sleep 1; systemctl kill -s INT train; while systemctl -q is-active train; do sleep 0.2; done",
-  );
-  const output = await must("guest", "cat /run/train");
-  const answers = [...output.matchAll(/^\[(\d+\.\d+)\] .*icmp_seq=(\d+) .*time=/gm)];
-  const times = answers.map(([, at]) => Number(at));
-  const count = Number(output.match(/^(\d+) packets transmitted/m)?.[1]);
-  expect(times.length, output.slice(-500)).toBeGreaterThan(50);
-  return { gap: longestOf(times), lost: count - new Set(answers.map(([, , sequence]) => sequence)).size };
-}
-
-/** The longest time between one of these moments and the next, s. */
-function longestOf(times: number[]): number {
-  return Math.max(...times.slice(1).map((at, n) => at - times[n]!));
+  await beginTrain(0.02);
 }
 
 /** More than any download brings while a fault lasts. */
@@ -335,7 +314,7 @@ const faults: Fault[] = [
 
 test.each(faults)("$what", async ({ what, happens, gap, whole, standstill }) => {
   if (standstill) await beginDownload();
-  await beginTrain();
+  await beginFault();
   await happens();
   const over = await now();
   await becomesWhole(whole);

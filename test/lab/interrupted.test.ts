@@ -2,6 +2,7 @@ import { cp, rm } from "node:fs/promises";
 import { beforeAll, expect, test } from "vitest";
 import { kill, start } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
+import { trainThroughEach } from "./direct.ts";
 import { deployedSite, eventually, generation, must, mustUp, slavesSettle } from "./site.ts";
 
 let stack: Stack;
@@ -10,6 +11,8 @@ let interval = 100;
 beforeAll(async () => {
   stack = await deployedSite();
 });
+
+trainThroughEach();
 
 /** Another change of both hosts; where it was switched already they go back after a shorter time than usual. */
 async function anotherChange(): Promise<void> {

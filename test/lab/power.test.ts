@@ -1,5 +1,6 @@
 import { beforeAll, describe, expect, test } from "vitest";
 import { kill, start } from "../../lab/index.ts";
+import { trainThroughEach } from "./direct.ts";
 import { deployedSite, generation, must, slavesSettle } from "./site.ts";
 
 // The power of either host is cut at every step of an activation, as the steps' own commands make it.
@@ -10,6 +11,8 @@ const tunnel = "/etc/adsl-bonding/dev/tunnel-ovh.conf";
 beforeAll(async () => {
   await deployedSite();
 });
+
+trainThroughEach();
 
 /** The id of the generation that a host runs whole: nothing is tried, its files are as it says, its units run. */
 async function running(host: string): Promise<string> {
