@@ -42,15 +42,23 @@ export function judge(host: string, bonds: string[], facts: Facts): string[] {
 }
 
 /**
- * What a person should know though it may well work: Go's SSH client, which the command plugin is built on,
- * asks for a host's ECDSA key first, and a pin of another type may then be taken for a mismatch.
+ * What a person should know though it may well work. Go's SSH client, which the command plugin is built on, asks for a
+ * host's ECDSA key first, and a pin of another type may then be taken for a mismatch. And a firewall that takes but so many logins
+ * refuses those of an `up` midway; from some addresses it may take all, which can't be told from the rule alone.
  */
 export function doubt(host: string, pinned: string, facts: Facts): string[] {
   const shown = facts.get("host_keys")?.[0] ?? "";
-  if (pinned.startsWith("ecdsa-") || !shown.includes("ecdsa-")) return [];
-  return [
-    `${host}: its sshd has an ECDSA host key besides the pinned one; pin that (/etc/ssh/ssh_host_ecdsa_key.pub) if commands end in "host key mismatch"`,
-  ];
+  const pin =
+    pinned.startsWith("ecdsa-") || !shown.includes("ecdsa-")
+      ? []
+      : [
+          `${host}: its sshd has an ECDSA host key besides the pinned one; pin that (/etc/ssh/ssh_host_ecdsa_key.pub) if commands end in "host key mismatch"`,
+        ];
+  const limits = (facts.get("few_logins") ?? []).map(
+    (rule) =>
+      `${host}: its firewall takes few logins by SSH within a time (${rule}), and \`up\` makes dozens within minutes: if commands end in "connection refused" or "i/o timeout", let your address in before that rule (ufw: ufw insert 1 allow from ADDRESS to any port PORT proto tcp)`,
+  );
+  return [...pin, ...limits];
 }
 
 /**

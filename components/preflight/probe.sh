@@ -30,6 +30,15 @@ holder() {
   done
 }
 
+# few_logins PORT...: of a ruleset, as nft or iptables lists it, the first rule that lets but so many call one of these ports
+# within a time, or at once, as ufw's `limit` does; nothing where there is none, or it counts by the second.
+few_logins() {
+  ports=$(echo "$*" | tr ' ' '|')
+  grep -E "dports?[^0-9]+([0-9,: -]*[^0-9])?($ports)([^0-9]|\$)" |
+    grep -wE 'recent|hashlimit|connlimit|limit|meter|ct count' | grep -vwiE 'log|[0-9]+/sec(ond)?' |
+    sed 's/^[[:space:]]*//; 1q'
+}
+
 # listen FILE PROTOCOL,PORT,ADDRESS...: answers on all of these ports for 60 s, in the background, and tells each. FILE keeps
 # its process' number.
 listen() {

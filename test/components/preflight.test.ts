@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { expect, test, vi } from "vitest";
-import { judge, lacks } from "../../components/preflight/judge.ts";
+import { doubt, judge, lacks } from "../../components/preflight/judge.ts";
 import { lookEnvironment, triesOf } from "../../components/preflight/look.ts";
 import {
   addressDoubts,
@@ -50,6 +50,14 @@ test("what a host has lost of what an installation brought is told with all that
   expect(lacks("server", parseFacts(`${fit}generation=one\ndrift=\n`))).toEqual([
     "server has lost what only a new installation brings, so `up` gives it everything again: its notes in /var/lib/adsl-bonding are gone",
   ]);
+});
+
+test("what may refuse an up its logins is told, and does not stop it", () => {
+  const rule = 'tcp dport 22 ct state new xt match "recent" counter';
+  const facts = parseFacts(`${fit}few_logins=${rule}\n`);
+  expect(judge("server", ["bond-dev"], facts)).toEqual([]);
+  expect(doubt("server", "ssh-ed25519 AAAA", parseFacts(fit))).toEqual([]);
+  expect(doubt("server", "ssh-ed25519 AAAA", facts)).toEqual([expect.stringContaining(`(${rule})`)]);
 });
 
 const threeTunnels = examplePlan((site) => {
@@ -240,6 +248,30 @@ function probe(script: string): Promise<string> {
     execFile("sh", ["-c", `. ${file}\nSITE=dev\n${script}`], (_, stdout) => resolve(stdout));
   });
 }
+
+test("a rule that takes few logins is told, however it is written, and no other", async () => {
+  const limits = async (...rules: string[]) =>
+    (await probe(`few_logins 22 2222 <<'EOF'\n${rules.join("\n")}\nEOF`)).trim();
+  for (const rule of [
+    "-A ufw-user-input -p tcp -m tcp --dport 22 -m conntrack --ctstate NEW -m recent --update --seconds 30 --hitcount 6 -j ufw-user-limit",
+    "-A INPUT -p tcp -m multiport --dports 80,2222 -m connlimit --connlimit-above 3 -j DROP",
+    'tcp dport 22 ct state new xt match "recent" counter',
+    "tcp dport { 22, 80 } ct state new limit rate 10/minute accept",
+    "tcp dport 2222 meter ssh { ip saddr ct count over 3 } reject",
+  ]) {
+    expect(await limits("tcp dport 443 accept", `    ${rule}`, rule)).toBe(rule);
+  }
+  expect(
+    await limits(
+      "tcp dport 22 accept",
+      "tcp dport 22 ct state new limit rate 10/second accept",
+      "tcp dport 220 limit rate 3/minute accept",
+      'tcp dport 22 limit rate 3/minute log prefix "ssh"',
+      "-A INPUT -p tcp -m tcp --dport 1022 -m limit --limit 3/min -j ACCEPT",
+      "udp sport 22 limit rate 3/minute drop",
+    ),
+  ).toBe("");
+});
 
 /** A TCP server of this test's own, which says something else than the program's. */
 async function stranger(address: string): Promise<{ port: number; server: Server }> {

@@ -14,13 +14,13 @@ const rules = "iptables-save | grep -v '^#' | sed 's/\\[[0-9:]*\\]//'";
 beforeAll(async () => {
   stack = await pristineSite();
   await must("server", "apt-get -qq update && apt-get -qq -y --no-install-recommends install ufw", 300);
-  // A container can't load the modules of IPv6's half.
+  // A container can't load modules: those of IPv6's half, and that of `limit`.
+  await must("guest", "modprobe xt_recent");
   await must(
     "server",
-    "sed -i 's/^IPV6=.*/IPV6=no/' /etc/default/ufw && ufw allow 22/tcp && ufw --force enable",
+    "sed -i 's/^IPV6=.*/IPV6=no/' /etc/default/ufw && ufw limit 22/tcp && ufw --force enable",
     120,
   );
-  before = await must("server", rules);
 });
 
 afterAll(async () => {
@@ -33,7 +33,10 @@ test("what ufw drops is named before anything is touched, with the exception tha
   expect(stdout).toContain("server: its firewall's chain ip filter FORWARD drops what is forwarded");
   expect(stdout).toContain("write `letThrough: { forward: [ip filter FORWARD] }` under server");
   expect(stdout).toContain("write `letThrough: { input: [ip filter INPUT] }` under server");
+  expect(stdout).toMatch(/server: its firewall takes few logins by SSH within a time \(.*recent/);
   await must("server", "test ! -e /usr/local/sbin/adsl-bonding-dev");
+  await must("server", "ufw delete limit 22/tcp && ufw allow 22/tcp", 120);
+  before = await must("server", rules);
 });
 
 test("with the exceptions in the config the site works beside ufw, and takes tunnels from named sources alone", async () => {
