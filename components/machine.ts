@@ -167,8 +167,10 @@ export class Machine extends pulumi.ComponentResource {
       dependsOn: this.ready,
     });
     this.staged.resources.push(key);
-    this.fingerprints.set(name, key.stdout);
-    return key.stdout;
+    // A login shell's start-up file may greet before it.
+    const fingerprint = key.stdout.apply((text) => text.trimEnd().split("\n").at(-1)!);
+    this.fingerprints.set(name, fingerprint);
+    return fingerprint;
   }
 }
 

@@ -54,7 +54,9 @@ export async function declare(
           name,
           inputs: { ...inputs, connection: inputs.connection?.value ?? inputs.connection },
         });
-        return { id: name, state: preview ? inputs : { ...inputs, stdout: `stdout of ${name}`, stderr: "" } };
+        // As of a host whose login shell greets.
+        const stdout = `Welcome!\nstdout of ${name}`;
+        return { id: name, state: preview ? inputs : { ...inputs, stdout, stderr: "" } };
       },
       call: () => answer,
     },

@@ -16,6 +16,8 @@ beforeAll(async () => {
   for (const host of ["pi", "server"]) {
     before[host] = await sysctlsOn(host);
     listening[host] = await listeners(host);
+    // Some start-up files greet whoever logs in, a program too.
+    await must(host, "sed -i '1i echo \"Welcome, $USER!\"' ~admin/.bashrc && grep -q Welcome ~admin/.bashrc");
   }
 });
 
