@@ -72,10 +72,16 @@ export function isReserved(network: string, address: string): boolean {
   );
 }
 
+/** An address as a number, by which addresses are in order. */
+export function addressNumber(address: string): number {
+  return ipaddr.IPv4.parse(address)
+    .toByteArray()
+    .reduce((sum, byte) => sum * 256 + byte, 0);
+}
+
 /** The n-th address of a network, the network's own being the 0th. */
 export function nthAddress(network: string, n: number): string {
-  const bytes = ipaddr.IPv4.networkAddressFromCIDR(network).toByteArray();
-  const value = bytes.reduce((sum, byte) => sum * 256 + byte, 0) + n;
+  const value = addressNumber(ipaddr.IPv4.networkAddressFromCIDR(network).toString()) + n;
   return [24, 16, 8, 0].map((shift) => Math.floor(value / 2 ** shift) % 256).join(".");
 }
 

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { isAddress } from "./address.ts";
 import { price } from "./cost.ts";
-import { hostAddress, isLabel, label, list } from "./fields.ts";
+import { bindAddress, hostAddress, isLabel, label, list } from "./fields.ts";
 import { letThroughOnServer } from "./letThrough.ts";
 import type { Mistake } from "./mistake.ts";
 import { bondNetwork } from "./networks.ts";
@@ -20,7 +20,7 @@ const backup = z.strictObject({
   address: hostAddress,
   ssh,
   /** Its own address that the tunnels listen on, as `vpn.bind` is the main server's. Default: all of them. */
-  bind: hostAddress.optional(),
+  bind: bindAddress.optional(),
   /** Network of its bond, as `bond.network` is of the main server's. Default: see networkOf. */
   network: bondNetwork.optional(),
   /** Where it is looked up at OVH, as `server.ovh`. Default: nowhere. */

@@ -15,6 +15,12 @@ const defaultPolicy: HashPolicy = "layer3+4";
 /** Probes that may go missing before a tunnel counts as dead: the kernel's own default. */
 const defaultMissed = 2;
 const defaultInterval = 100;
+const arpInterval = whole(20, 1000, "milliseconds").default(defaultInterval);
+
+/** The interval of a config that may have mistakes, milliseconds: the default where it is none. */
+export function arpIntervalOf({ arpInterval: given }: Raw): number {
+  return arpInterval.safeParse(given).data ?? defaultInterval;
+}
 
 /** The fields of `bond` that say how it spreads packets and watches its tunnels. */
 export const bondModeFields = {
@@ -26,7 +32,7 @@ export const bondModeFields = {
   /** What balance-xor chooses the tunnel by. Default layer3+4. */
   hashPolicy: choice(hashPolicies, "Write layer3+4: it spreads most.").optional(),
   /** Time between two ARP probes on each tunnel, milliseconds. Default 100. */
-  arpInterval: whole(20, 1000, "milliseconds").default(defaultInterval),
+  arpInterval,
   /** Intervals without an answer after which a tunnel is out (the kernel's arp_missed_max). Default 2. */
   arpMissed: whole(1, 255, "probes").default(defaultMissed),
 };

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type Cidr, contains, isAddress, parseCidr } from "./address.ts";
-import { addressOrNetwork, choice, isLabel, label, list, told } from "./fields.ts";
+import { addressOrNetwork, choice, hostBits, isLabel, judged, label, list } from "./fields.ts";
 import { backwards, type PortRange, parsePorts } from "./forwards.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecords, type Raw } from "./raw.ts";
@@ -17,8 +17,11 @@ const codePoints = new Map<string, number>(
 
 /** Reads a code point, its number or its name; undefined when it is neither. */
 function parseDscp(value: unknown): number | undefined {
-  if (typeof value === "string") return codePoints.get(value.toLowerCase());
-  return Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 63 ? Number(value) : undefined;
+  if (typeof value === "string" && !/^\d+$/.test(value)) return codePoints.get(value.toLowerCase());
+  const number = typeof value === "string" ? Number(value) : value;
+  return typeof number === "number" && Number.isInteger(number) && number >= 0 && number <= 63
+    ? number
+    : undefined;
 }
 
 /** Reads a port, a range, or a list of both; undefined when it is none. */
@@ -48,11 +51,15 @@ const selectors = {
     .optional(),
   /** Whose: addresses and networks of the LAN, and `pi`. Default: all LAN hosts and the Pi. */
   hosts: list(
-    told(
-      (value) => value === "pi" || isAddress(value) || parseCidr(value) !== undefined,
-      "is neither an IPv4 address, nor a network, nor `pi`",
-      "Write a LAN host's address such as 192.168.1.20, a part of the LAN such as 192.168.1.32/28, or pi.",
-    ),
+    judged((value) => {
+      if (value === "pi" || isAddress(value)) return undefined;
+      const network = parseCidr(value);
+      if (network) return hostBits(network);
+      return {
+        reason: "is neither an IPv4 address, nor a network, nor `pi`",
+        mend: "Write a LAN host's address such as 192.168.1.20, a part of the LAN such as 192.168.1.32/28, or pi.",
+      };
+    }),
     { none: "names nobody" },
   ).optional(),
   /** Whereto: addresses and networks. */
@@ -207,8 +214,10 @@ function unknownLine(path: string, value: unknown, lines: Raw[]): Mistake[] {
 }
 
 function choosesNothing(path: string, each: Raw): Mistake[] {
-  if (Object.keys(selectors).some((name) => each[name] !== undefined)) return [];
-  const reason = "chooses nothing, and so would take all traffic past the bond";
+  const given = Object.keys(selectors).filter((name) => each[name] !== undefined);
+  const ordinary = given.length === 1 && parseDscp(each.dscp) === 0;
+  if (given.length > 0 && !ordinary) return [];
+  const reason = `chooses ${ordinary ? "what ordinary packets carry" : "nothing"}, and so would take all traffic past the bond`;
   const mend = `Give it one of ${Object.keys(selectors).join(", ")}.`;
   return [{ path, value: each, reason, mend }];
 }

@@ -10,6 +10,7 @@ import type { Mistake } from "./mistake.ts";
 import { lanOf, networkContradictions } from "./networks.ts";
 import { halfLogin } from "./ovh.ts";
 import { asRecord, asRecords, type Raw } from "./raw.ts";
+import { sameHosts } from "./sameHosts.ts";
 import { shapingContradictions } from "./shaping.ts";
 import { tunnelContradictions } from "./tunnels.ts";
 import { wayOutContradictions } from "./wayOut.ts";
@@ -29,7 +30,7 @@ export function findContradictions(raw: unknown): Mistake[] {
   const lan = lanOf(pi);
   return [
     ...piOnLan(lan, pi.address),
-    ...gateways(lines, pi, lan),
+    ...gateways(lines, pi, lan, server.address),
     ...names(lines),
     ...networkContradictions(site, lines),
     ...tunnelContradictions(lines, asRecord(site.vpn), bond, site),
@@ -41,9 +42,10 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...tapNames(lines, pi),
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
     ...backupContradictions(site, bond),
+    ...sameHosts(site),
     ...halfLogin(server, "server"),
     ...backups.flatMap((backup, index) => halfLogin(backup, `backups[${index}]`)),
-    ...lanMistakes(site.lan, lan, lines),
+    ...lanMistakes(site.lan, lan, lines, pi),
     ...costsTwice(asRecord(site.costs)),
     ...shapingContradictions(site, lines, bond),
     ...wayOutContradictions(site),
@@ -58,7 +60,7 @@ function piOnLan(lan: Cidr | undefined, value: unknown): Mistake[] {
   ];
 }
 
-function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined): Mistake[] {
+function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined, server: unknown): Mistake[] {
   const mistakes: Mistake[] = [];
   const taken = new Map<string, number>();
   const { interface: onLan = "eth0" } = pi;
@@ -66,6 +68,11 @@ function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined): Mistake[] {
     if (!isAddress(gateway)) return;
     const path = `lines[${index}].gateway`;
     const lanSide = own === onLan;
+    if (gateway === server) {
+      const mend = "Give the address of the provider's box at home.";
+      mistakes.push({ path, value: gateway, reason: "is the server itself", mend });
+      return;
+    }
     if (lan && lanSide && !contains(lan.network, gateway)) {
       mistakes.push({
         path,
@@ -110,7 +117,7 @@ function bondInterface(lines: Raw[], pi: Raw, value: unknown): Mistake[] {
   const others = [pi.interface ?? "eth0", ...lines.map((line) => line.interface), "lo"];
   const isTap = typeof name === "string" && /^tap\d+$/.test(name);
   if (!others.includes(name) && !isTap) return [];
-  const mend = "Choose a name that no other interface of the Pi has, such as bond0.";
+  const mend = `Choose a name that no other interface of the Pi has, such as ${name === "bond0" ? "bond1" : "bond0"}.`;
   const derived = value === undefined ? "without it the bond is bond0, and " : "";
   return [{ path: "bond.interface", value, reason: `${derived}another interface is called so`, mend }];
 }
@@ -131,5 +138,6 @@ function keepalive({ interval = 1, timeout: value }: Raw): Mistake[] {
   const timeout = value ?? 4;
   if (typeof interval !== "number" || typeof timeout !== "number" || timeout > interval) return [];
   const reason = `${value === undefined ? "without it 4 s are meant, which " : ""}is not longer than the interval of ${interval} s, so that one late ping would close a tunnel`;
+  if (interval < 1 || interval > 60) return [];
   return [{ path: "vpn.keepalive.timeout", value, reason, mend: `Write ${2 * interval + 1} or more.` }];
 }

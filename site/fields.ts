@@ -1,7 +1,15 @@
 import { z } from "zod";
-import { contains, isAddress, isLinkLocal, isReachable, parseCidr, specialRange } from "./address.ts";
+import {
+  type Cidr,
+  contains,
+  isAddress,
+  isLinkLocal,
+  isReachable,
+  parseCidr,
+  specialRange,
+} from "./address.ts";
 import type { Mistake } from "./mistake.ts";
-import { parseRate } from "./rate.ts";
+import { highestRate, parseRate } from "./rate.ts";
 
 /** What is wrong with a value, and what to do; undefined when nothing is. */
 export type Verdict = Pick<Mistake, "reason" | "mend" | "hidden"> | undefined;
@@ -73,6 +81,17 @@ export const address = told(isAddress, "is not an IPv4 address", addressMend);
 /** The IPv4 address of one machine that others can reach. */
 export const hostAddress = told(isReachable, "is not the IPv4 address of a machine elsewhere", addressMend);
 
+/** An address of a server's own that it is to listen on. */
+export const bindAddress = judged((value) => {
+  if (isReachable(value)) return undefined;
+  if (value !== "0.0.0.0")
+    return { reason: "is not the IPv4 address of a machine elsewhere", mend: addressMend };
+  return {
+    reason: "stands for all addresses",
+    mend: "Leave it out: without it tunnels are taken on all of them.",
+  };
+});
+
 /** The IPv4 address of a resolver: one on the very host that asks it too. */
 export const resolverAddress = told(
   (value) => isReachable(value) || (isAddress(value) && contains("127.0.0.0/8", value)),
@@ -92,6 +111,13 @@ export const addressOnLan = judged((value) => {
   return { reason: "takes a great part of the internet for the LAN; a LAN has /8 or a longer prefix", mend };
 });
 
+/** What is wrong with a network that is written by an address inside it: which of the two is meant can't be known. */
+export function hostBits({ address, prefix, network }: Cidr): Verdict {
+  if (network === `${address}/${prefix}`) return undefined;
+  const mend = `Write ${network} where the network is meant, ${address} where that one machine is.`;
+  return { reason: "is an address inside a network", mend };
+}
+
 /**
  * IPv4 addresses, and networks with their prefix length.
  * @param everything why one that holds all addresses is not taken, and what to do
@@ -110,7 +136,7 @@ export function addressOrNetwork(everything: NonNullable<Verdict>, names = false
     if (network.prefix === 0) return everything;
     // 0.0.0.0/1 is half of all addresses, and no such range.
     const special = network.prefix >= 4 ? specialRange(network.address) : undefined;
-    return special === undefined ? undefined : { reason: special, mend };
+    return special === undefined ? hostBits(network) : { reason: special, mend };
   });
 }
 
@@ -119,13 +145,17 @@ export function isName(value: string): boolean {
   return /^(?=.{4,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]*[a-z0-9]$/i.test(value);
 }
 
-/** Beyond it the unit is wrong, kbit/s. */
-const highestRate = 10_000_000;
-
 /** A rate with its unit; parsed, kbit/s. */
 export const rate = judged((value) => {
   const kbits = parseRate(value);
   const mend = "Write the rate that the box shows, with its unit, such as 7232 kbit/s or 7.2 Mbit/s.";
+  if (typeof value === "string" && /^\d+,\d/.test(value)) {
+    return { reason: "has a comma", mend: "Write a point before decimals, and nothing between thousands." };
+  }
+  if (typeof value === "string" && kbits !== undefined && /\.\d{3} *k/i.test(value)) {
+    const reason = "has a point that may stand for thousands";
+    return { reason, mend: `Write ${value.replace(".", "")}, or leave the last digits out.` };
+  }
   if (kbits === undefined || kbits < 1) return { reason: "is no rate that a line can have", mend };
   return kbits > highestRate
     ? { reason: "is more than any line has: 10 Gbit/s is the most", mend }

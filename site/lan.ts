@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { type Cidr, contains, isAddress, isReserved } from "./address.ts";
+import { addressNumber, type Cidr, contains, isAddress, isReserved } from "./address.ts";
 import { address, list, resolverAddress, told } from "./fields.ts";
+import { boxesOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, type Raw } from "./raw.ts";
 
@@ -40,7 +41,7 @@ export function planLan({ dhcp, dns }: z.output<typeof lan>): PlannedLan {
 }
 
 /** What the LAN's services can't be, seen beside the Pi's network and the lines' boxes. */
-export function lanMistakes(raw: unknown, network: Cidr | undefined, lines: Raw[]): Mistake[] {
+export function lanMistakes(raw: unknown, network: Cidr | undefined, lines: Raw[], pi: Raw): Mistake[] {
   if (raw === undefined) return [];
   const { dhcp, dns } = asRecord(raw);
   if (dhcp === undefined && dns === undefined) {
@@ -48,10 +49,14 @@ export function lanMistakes(raw: unknown, network: Cidr | undefined, lines: Raw[
     return [{ path: "lan", value: raw, reason: "asks for nothing", mend }];
   }
   if (!network) return [];
-  return [...rangeMistakes(asRecord(dhcp), network, lines), ...upstreamMistakes(asRecord(dns), network)];
+  const boxes = lines.map(({ gateway }) => gateway);
+  return [
+    ...rangeMistakes(asRecord(dhcp), network, boxesOnLan(lines, pi)),
+    ...upstreamMistakes(asRecord(dns), network, boxes),
+  ];
 }
 
-function rangeMistakes({ from, to }: Raw, network: Cidr, lines: Raw[]): Mistake[] {
+function rangeMistakes({ from, to }: Raw, network: Cidr, boxes: (string | undefined)[]): Mistake[] {
   const ends = Object.entries({ from, to }).flatMap(([name, value]) =>
     isAddress(value) ? [{ path: `lan.dhcp.${name}`, value }] : [],
   );
@@ -64,34 +69,31 @@ function rangeMistakes({ from, to }: Raw, network: Cidr, lines: Raw[]): Mistake[
     return [{ path, value, reason: `is no host's address in ${network.network}`, mend }];
   });
   if (outside.length > 0 || !isAddress(from) || !isAddress(to)) return outside;
-  if (number(from) > number(to)) {
+  if (addressNumber(from) > addressNumber(to)) {
     const mend = "Give the first address as from, the last as to.";
     return [{ path: "lan.dhcp.to", value: to, reason: `comes before ${from}`, mend }];
   }
   const fixed = [
     { what: "the Pi itself", at: network.address },
-    ...lines.map(({ gateway }, index) => ({ what: `the box of lines[${index}]`, at: gateway })),
+    ...boxes.map((at, index) => ({ what: `the box of lines[${index}]`, at })),
   ];
   return fixed.flatMap(({ what, at }) => {
-    if (!isAddress(at) || number(at) < number(from) || number(at) > number(to)) return [];
+    if (!isAddress(at) || addressNumber(at) < addressNumber(from) || addressNumber(at) > addressNumber(to))
+      return [];
     const reason = `the range from ${from} holds ${at}, ${what}`;
     return [{ path: "lan.dhcp.to", value: to, reason, mend: "Choose a range of addresses that nobody has." }];
   });
 }
 
-function upstreamMistakes({ upstream }: Raw, network: Cidr): Mistake[] {
+function upstreamMistakes({ upstream }: Raw, network: Cidr, boxes: unknown[]): Mistake[] {
   const asked = Array.isArray(upstream) ? upstream : [];
   return asked.flatMap((value, index) => {
-    if (!isAddress(value) || !contains(network.network, value)) return [];
+    const box = boxes.indexOf(value);
+    if (!isAddress(value) || (box < 0 && !contains(network.network, value))) return [];
+    const place = box < 0 ? "stands on the LAN" : `is the box of lines[${box}]`;
     const reason =
-      value === network.address
-        ? "is the Pi itself"
-        : "stands on the LAN: a box's resolver dies with its line";
+      value === network.address ? "is the Pi itself" : `${place}: a box's resolver dies with its line`;
     const mend = "Name resolvers out on the internet, such as 9.9.9.9.";
     return [{ path: `lan.dns.upstream[${index}]`, value, reason, mend }];
   });
-}
-
-function number(dotted: string): number {
-  return dotted.split(".").reduce((value, part) => value * 256 + Number(part), 0);
 }

@@ -1,14 +1,25 @@
 import { z } from "zod";
-import { list, told } from "./fields.ts";
+import { judged, list } from "./fields.ts";
 
-/** A chain of somebody else's firewall, in nftables' words: `ip filter FORWARD`. */
-const chain = told(
-  (value) => /^(ip|inet) [\w.-]+ [\w.-]+$/.test(value) && !value.includes(" adsl_bonding_"),
-  "is no chain of somebody else's firewall",
-  "Write its family, table and name as `nft list chains` shows them, such as ip filter FORWARD (which is where iptables, ufw and Docker have it).",
-);
+/** The hooks after which base chains are called, by iptables always. */
+const hooks = ["input", "forward", "output", "prerouting", "postrouting"];
 
-const chains = list(chain, { none: "must name a chain" }).default([]);
+/** Chains of somebody else's firewall at a hook, in nftables' words: `ip filter FORWARD`. */
+function chainsOf(hook: string) {
+  const usual = `ip filter ${hook.toUpperCase()}`;
+  const chain = judged((value) => {
+    const [, name] =
+      /^(?:ip|inet) (?!adsl_bonding_)[\w.-]+ ([\w.-]+)$/.exec(typeof value === "string" ? value : "") ?? [];
+    if (name === undefined) {
+      const mend = `Write its family, table and name as \`nft list chains\` shows them, such as ${usual} (which is where iptables, ufw and Docker have it).`;
+      return { reason: "is no chain of somebody else's firewall", mend };
+    }
+    const other = hooks.find((each) => each === name.toLowerCase() && each !== hook);
+    if (other === undefined) return undefined;
+    return { reason: `is a chain of the hook ${other}, not of ${hook}`, mend: `Write ${usual}, say.` };
+  });
+  return list(chain, { none: "must name a chain" }).default([]);
+}
 
 /**
  * Chains of somebody else's that drop what the site needs, and get a rule of ours that lets just that through. No
@@ -16,7 +27,7 @@ const chains = list(chain, { none: "must name a chain" }).default([]);
  */
 const onAnyHost = {
   /** Those of the hook forward, for what passes between the bond and anything else. Default: none. */
-  forward: chains,
+  forward: chainsOf("forward"),
 };
 
 /** The field `letThrough` of the Pi. */
@@ -27,6 +38,6 @@ export const letThroughOnServer = z
   .strictObject({
     ...onAnyHost,
     /** Those of the hook input, for the tunnels' ports. Default: none. */
-    input: chains,
+    input: chainsOf("input"),
   })
   .prefault({});

@@ -15,6 +15,13 @@ export const gateway = judged((value) => {
   return reason === undefined ? undefined : { reason, mend };
 });
 
+/** The boxes' addresses on the Pi's LAN, line by line; undefined for a line whose box is behind an interface of its own. */
+export function boxesOnLan(lines: Raw[], { interface: onLan = "eth0" }: Raw): (string | undefined)[] {
+  return lines.map(({ gateway: box, interface: own = onLan }) =>
+    own === onLan && isAddress(box) ? box : undefined,
+  );
+}
+
 /** Gateways by DHCP on an interface that can't have them, or where another line has its box too. */
 export function dhcpContradictions(lines: Raw[], lan: unknown): Mistake[] {
   return lines.flatMap(({ gateway: box, interface: own }, index) => {

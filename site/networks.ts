@@ -13,11 +13,18 @@ import { addressOnLan, judged, type Verdict } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, asRecords, type Raw } from "./raw.ts";
 
-const mend = "Choose a private network that is free at both ends, such as 172.16.16.0/30.";
+/** What a bond's network could be instead, beside those that it can't share addresses with. */
+function choose(taken: string[] = []): string {
+  const free = [defaultNetwork, "10.83.83.0/30", "192.168.83.0/30"].find(
+    (each) => !taken.some((other) => overlap(each, other)),
+  );
+  return `Choose a private network that is free at both ends, such as ${free ?? "a /30 of your own"}.`;
+}
 
 /** What a bond's network can't be. */
 function judgeBondNetwork(value: unknown): Verdict {
   const cidr = parseCidr(value);
+  const mend = choose();
   if (!cidr) return { reason: "is not an IPv4 network with its prefix", mend };
   const special = specialRange(cidr.address);
   if (special) return { reason: special, mend };
@@ -70,6 +77,7 @@ export function networkContradictions(site: Raw, lines: Raw[]): Mistake[] {
         value === undefined ? `without it the bond's network is ${network.network}, which ` : "";
       const at = { path, value };
       const wrong = value === undefined ? judgeBondNetwork(network.network) : undefined;
+      const mend = choose(all.filter((each) => each !== bond).map((each) => each.network.network));
       if (wrong) return [{ ...at, reason: `${derived}${wrong.reason}`, mend }];
       return all.slice(0, all.indexOf(bond)).flatMap((other) => {
         if (!overlap(network.network, other.network.network)) return [];
@@ -83,6 +91,9 @@ export function networkContradictions(site: Raw, lines: Raw[]): Mistake[] {
       { path: "activation.wayOut", value: asRecord(site.activation).wayOut },
       all,
       "Give an address on the internet, such as 1.1.1.1.",
+    ),
+    ...sources(site).flatMap((each) =>
+      inside(each, all, "Give the lines' own public addresses: the server sees the tunnels come from these."),
     ),
     ...boxes(lines, pi).flatMap((each) =>
       inside(each, bonds, "Give the box another address, or the bond another network."),
@@ -122,6 +133,15 @@ function strangers({ server, vpn, backups }: Raw): Placed[] {
       { path: `backups[${index}].bind`, value: bind },
     ]),
   ];
+}
+
+/** Whence tunnels are to be taken. */
+function sources({ vpn }: Raw): Placed[] {
+  const given = asRecord(vpn).sources;
+  return (Array.isArray(given) ? given : []).map((value, index) => ({
+    path: `vpn.sources[${index}]`,
+    value,
+  }));
 }
 
 /** The boxes on interfaces of their own; the others must be on the LAN. */

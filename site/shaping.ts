@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { BondMode } from "./bondMode.ts";
+import { arpIntervalOf, type BondMode } from "./bondMode.ts";
 import { yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import {
@@ -10,7 +10,7 @@ import {
   lineBytes,
   tunnelOverhead,
 } from "./mtu.ts";
-import { parseRate } from "./rate.ts";
+import { highestRate, parseRate } from "./rate.ts";
 import { asRecord, asRecords, type Raw } from "./raw.ts";
 import { probesPerSecond } from "./watch.ts";
 
@@ -162,7 +162,25 @@ function betweenProbes(mode: unknown, arpInterval: number): number {
 
 /** The mistakes of lines' rates and latencies that show only beside other fields. */
 export function shapingContradictions(site: Raw, lines: Raw[], bond: Raw): Mistake[] {
-  return [...latencies(lines), ...tooSlow(site, lines, bond)];
+  return [...latencies(lines), ...tooSlow(site, lines, bond), ...tooFast(lines)];
+}
+
+/** Beyond it no line has ATM cells: ADSL2+ ends at 24 Mbit/s (ITU-T G.992.5), VDSL at some 50. kbit/s. */
+const fastestAtm = 60_000;
+
+/** A line of cells that is faster than any: another unit was meant, or another encapsulation. */
+function tooFast(lines: Raw[]): Mistake[] {
+  return lines.flatMap((line, index) => {
+    const encapsulation = encapsulationOf(line);
+    if (!encapsulation || !encapsulations[encapsulation].cells) return [];
+    return (["down", "up"] as const).flatMap((direction) => {
+      const rate = parseRate(line[direction]);
+      if (!rate || rate <= fastestAtm || rate > highestRate) return [];
+      const reason = `is more than a line with the encapsulation ${encapsulation} carries, an ADSL's`;
+      const mend = "Correct the unit; for fibre, cable or VDSL write `encapsulation: ethernet`.";
+      return [{ path: `lines[${index}].${direction}`, value: line[direction], reason, mend }];
+    });
+  });
 }
 
 function latencies(lines: Raw[]): Mistake[] {
@@ -176,8 +194,8 @@ function latencies(lines: Raw[]): Mistake[] {
 }
 
 /** A tunnel that its ARP probes fill by more than half is no use, nor one to which the watch leaves next to nothing. */
-function tooSlow({ backups, watch }: Raw, lines: Raw[], { mode, arpInterval: given }: Raw): Mistake[] {
-  const arpInterval = betweenProbes(mode, typeof given === "number" && given > 0 ? given : 100);
+function tooSlow({ backups, watch }: Raw, lines: Raw[], bond: Raw): Mistake[] {
+  const arpInterval = betweenProbes(bond.mode, arpIntervalOf(bond));
   const bonds = 1 + asRecords(backups).length;
   const watched = lines.length > 1 && asRecord(watch).enabled !== false;
   return lines.flatMap((line, index) =>
@@ -185,7 +203,7 @@ function tooSlow({ backups, watch }: Raw, lines: Raw[], { mode, arpInterval: giv
       const rate = parseRate(line[direction]);
       const encapsulation = encapsulationOf(line);
       const tunnels = line.tunnels ?? 1;
-      if (!rate || !encapsulation || typeof tunnels !== "number" || tunnels < 1) return [];
+      if (!rate || !encapsulation || typeof tunnels !== "number" || tunnels < 1 || tunnels > 8) return [];
       const known = { down: rate, up: rate, encapsulation, tunnels };
       const left = tunnelRate(known, direction, { arpInterval, probesPerSecond: 0, bonds });
       const each = (rate * 1000) / tunnels;

@@ -1,5 +1,6 @@
 import { isIPv6 } from "node:net";
 import { z } from "zod";
+import { isAddress } from "./address.ts";
 import { judged, told, type Verdict, whole } from "./fields.ts";
 import { hostKey } from "./hostKey.ts";
 import { asRecord, type Raw } from "./raw.ts";
@@ -26,6 +27,8 @@ const host = judged((value): Verdict => {
 
 /** A name, an IPv4 address, or an IPv6 one, in brackets too. */
 function isHost(text: string): boolean {
+  // What is all numbers and dots is an address, and not a name, if it is any.
+  if (/^[0-9.]+$/.test(text)) return isAddress(text);
   return /^[A-Za-z0-9][A-Za-z0-9._-]*$/.test(text) || isIPv6(text.replace(/^\[(.*)\]$/, "$1"));
 }
 
@@ -46,9 +49,9 @@ const login = {
   }).default("root"),
   /** File with the private key, `~` allowed. Default: the keys of the running ssh-agent. */
   privateKeyFile: told(
-    (value) => value !== "" && !/\n|-----BEGIN/.test(value),
-    "is no name of a file",
-    "Write the path of your SSH key's file, never the key itself; or leave it out to use ssh-agent.",
+    (value) => value !== "" && !/\n|-----BEGIN|\.pub$/.test(value),
+    "is no name of a private key's file",
+    "Write the path of your SSH key's file, the one without .pub, never the key itself; or leave it out to use ssh-agent.",
     true,
   ).optional(),
   /** The host's public key, `ssh-ed25519 AAAA…`: nothing else is ever accepted as this host. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { addressOrNetwork, choice, hostAddress, list, whole, yesOrNo } from "./fields.ts";
+import { addressOrNetwork, bindAddress, choice, list, whole, yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import { encapsulationOf, encapsulations, fragmentHeader, innerMtu, tunnelOverhead } from "./mtu.ts";
 import type { Raw } from "./raw.ts";
@@ -19,7 +19,7 @@ export const tunnelFields = {
   /** UDP port of the first tunnel on the server; each further one has the next. Default 1194. */
   firstPort: whole(1, 65535, "a port").default(1194),
   /** The server's own address that the tunnels listen on. Default: all of them. */
-  bind: hostAddress.optional(),
+  bind: bindAddress.optional(),
   /** Whence the server takes tunnels: the lines' own public addresses or names. Default: from anywhere. */
   sources: list(addressOrNetwork(anywhere, true), { none: "must name an address" }).optional(),
   /** Ciphers in the order of preference. */
@@ -140,7 +140,12 @@ function ports(lines: Raw[], given: unknown, logins: ReturnType<typeof loginPort
     const login = lines[index]!.protocol === "tcp" && logins.find(({ port }) => numbers.includes(port));
     if (login) {
       const reason = `${derived}gives a tunnel of lines[${index}] ${login.whose} SSH port ${login.port}`;
-      mistakes.push({ path, value, reason, mend: "Choose another, such as 443: nobody could log in there." });
+      mistakes.push({
+        path,
+        value,
+        reason,
+        mend: `Choose another, such as ${login.port === 443 ? 8443 : 443}: nobody could log in there.`,
+      });
     }
     for (const number of numbers) taken.set(number, index);
   });

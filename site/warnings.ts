@@ -1,3 +1,4 @@
+import { addressNumber, isAddress } from "./address.ts";
 import { parseRate } from "./rate.ts";
 import { asRecord, asRecords, type Raw } from "./raw.ts";
 
@@ -9,7 +10,12 @@ export function warningsOf(raw: unknown): string[] {
   const site = asRecord(raw);
   const lines = asRecords(site.lines);
   const bond = asRecord(site.bond);
-  return [...oneLineForAll(bond), ...swappedRates(lines), ...idleFields(site, lines, bond)];
+  return [
+    ...oneLineForAll(bond),
+    ...swappedRates(lines),
+    ...idleFields(site, lines, bond),
+    ...lentAddresses(site),
+  ];
 }
 
 function oneLineForAll({ mode, hashPolicy }: Raw): string[] {
@@ -25,6 +31,21 @@ function swappedRates(lines: Raw[]): string[] {
     if (parseRate(up)! <= parseRate(down)!) return [];
     const found = `lines[${index}].up is ${up}, more than its down, ${down}`;
     return `${found}: few lines send faster than they receive. Exchange the two if they stand the wrong way round.`;
+  });
+}
+
+/** A forward to an address that the Pi lends to whoever asks. */
+function lentAddresses({ forwards, lan }: Raw): string[] {
+  const { from, to } = asRecord(asRecord(lan).dhcp);
+  if (!isAddress(from) || !isAddress(to)) return [];
+  return asRecords(forwards).flatMap(({ to: host }, index) => {
+    if (
+      !isAddress(host) ||
+      addressNumber(host) < addressNumber(from) ||
+      addressNumber(host) > addressNumber(to)
+    )
+      return [];
+    return `forwards[${index}].to is ${host}, which lan.dhcp may lend to another machine. Give that host a fixed address outside ${from} to ${to}.`;
   });
 }
 

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { isReachable } from "./address.ts";
+import { isPrivate, isReachable, parseCidr } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecord, asRecords, type Raw } from "./raw.ts";
 
@@ -17,9 +17,17 @@ export const wayOut = z
   .default("1.1.1.1");
 
 /** A server's own answer proves nothing of what it passes on. */
-export function wayOutContradictions({ activation, server, backups }: Raw): Mistake[] {
+export function wayOutContradictions({ activation, server, vpn, backups }: Raw): Mistake[] {
   const { wayOut: value } = asRecord(activation);
-  const servers = [asRecord(server), ...asRecords(backups)].map(({ address }) => address);
-  if (typeof value !== "string" || !servers.includes(value)) return [];
-  return [{ path: "activation.wayOut", value, reason: "is a server of the site itself", mend }];
+  const servers = [asRecord(server), asRecord(vpn), ...asRecords(backups)].flatMap(({ address, bind }) => [
+    address,
+    bind,
+  ]);
+  const path = "activation.wayOut";
+  if (typeof value !== "string") return [];
+  if (servers.includes(value)) return [{ path, value, reason: "is a server of the site itself", mend }];
+  const cidr = parseCidr(`${value}/32`);
+  return cidr && isPrivate(cidr)
+    ? [{ path, value, reason: "is an address that nobody has on the internet", mend }]
+    : [];
 }

@@ -22,7 +22,10 @@ const ports = fc.oneof(
 );
 
 const login = some({
-  host: fc.constantFrom("gate.example.net", "192.0.2.7", "2001:db8::7"),
+  // Hardly ever that of two hosts.
+  host: fc
+    .tuple(fc.constantFrom("gate", "192.0.2.", "2001:db8::"), between(1, 200))
+    .map(([kind, n]) => (kind === "gate" ? `gate${n}.example.net` : kind + n)),
   port: fc.constantFrom(22, 2222),
   user: fc.constantFrom("root", "pi"),
   privateKeyFile: fc.constant("~/.ssh/id_ed25519"),
@@ -50,7 +53,7 @@ const line = fc.record(
   {
     name: label(10),
     where: fc.constantFrom("lan", "lan", "own", "dhcp"),
-    down: rate(4000, 100_000),
+    down: rate(4000, 60_000),
     up: fc.oneof({ weight: 15, arbitrary: rate(2000, 4000) }, { weight: 1, arbitrary: rate(1, 150) }),
     encapsulation: fc.constantFrom("pppoe-llc", "pppoa-vc", "ethernet"),
     mtu: between(1400, 1500),

@@ -323,6 +323,65 @@ describe("each wrong value is told with its path", () => {
     ["a name for the way out", "activation.wayOut", (s) => (s.activation = { wayOut: "example.net" })],
     ["true for the way out", "activation.wayOut", (s) => (s.activation = { wayOut: true })],
     ["a way out on the LAN", "activation.wayOut", (s) => (s.activation = { wayOut: "192.168.1.254" })],
+    [
+      "a part of the LAN by a host in it",
+      "bypass[0].hosts[0]",
+      (s) => (s.bypass = [{ line: "ovh", hosts: ["192.168.1.20/24"] }]),
+    ],
+    [
+      "a network by a host in it",
+      "bypass[0].to[0]",
+      (s) => (s.bypass = [{ line: "ovh", to: ["198.51.100.7/8"] }]),
+    ],
+    [
+      "a source's network by a host in it",
+      "vpn.sources[0]",
+      (s) => (s.vpn = { sources: ["203.0.113.77/8"] }),
+    ],
+    ["a source on the LAN", "vpn.sources[0]", (s) => (s.vpn = { sources: ["192.168.1.240"] })],
+    ["a bypass of ordinary packets", "bypass[0]", (s) => (s.bypass = [{ line: "ovh", dscp: "cs0" }])],
+    ["a point between thousands", "lines[0].down", (s) => (s.lines[0].down = "7.232 kbit/s")],
+    ["a comma for a point", "lines[0].down", (s) => (s.lines[0].down = "7,2 Mbit/s")],
+    ["an ADSL line as fast as fibre", "lines[0].down", (s) => (s.lines[0].down = "7232 Mbit/s")],
+    [
+      "a chain of another hook",
+      "server.letThrough.forward[0]",
+      (s) => (s.server.letThrough = { forward: ["ip filter INPUT"] }),
+    ],
+    [
+      "the hook of the other field",
+      "server.letThrough.input[0]",
+      (s) => (s.server.letThrough = { input: ["ip filter FORWARD"] }),
+    ],
+    ["an address with a number too large", "pi.ssh.host", (s) => (s.pi.ssh.host = "192.168.1.256")],
+    [
+      "a public key's file",
+      "pi.ssh.privateKeyFile",
+      (s) => (s.pi.ssh.privateKeyFile = "~/.ssh/id_ed25519.pub"),
+    ],
+    ["the Pi's login at the server", "pi.ssh.host", (s) => (s.pi.ssh.host = "203.0.113.10")],
+    [
+      "a bind to a backup",
+      "vpn.bind",
+      (s) => {
+        s.backups = [backup(undefined)];
+        s.vpn = { bind: "203.0.114.20" };
+      },
+    ],
+    [
+      "the server as a box",
+      "lines[0].gateway",
+      (s) => Object.assign(s.lines[0], { interface: "eth1", gateway: "203.0.113.10" }),
+    ],
+    [
+      "a box elsewhere as a resolver",
+      "lan.dns.upstream[0]",
+      (s) => {
+        Object.assign(s.lines[0], { interface: "eth1", gateway: "10.0.0.1" });
+        s.lan = { dns: { upstream: ["10.0.0.1"] } };
+      },
+    ],
+    ["a private way out", "activation.wayOut", (s) => (s.activation = { wayOut: "10.0.0.1" })],
     ["a way out that is the server", "activation.wayOut", (s) => (s.activation = { wayOut: "203.0.113.10" })],
   ];
   test.each(wrong)("%s", (_, path, change) => {
@@ -333,6 +392,38 @@ describe("each wrong value is told with its path", () => {
       expect(mend).toMatch(/^[A-Z].*\.$/);
     }
   });
+});
+
+test("a box on an interface of its own may have an address of the LAN's, which is somebody else's there", () => {
+  const site = exampleSite((s) => {
+    Object.assign(s.lines[0], { interface: "eth1", gateway: "192.168.1.10" });
+    s.forwards = [{ ports: 80, to: "192.168.1.10" }];
+    s.lan = { dhcp: { from: "192.168.1.5", to: "192.168.1.20" } };
+  });
+  expect(() => parseSite(site)).not.toThrow();
+});
+
+test("two hosts behind one address are told apart by the ports of their logins", () => {
+  const site = exampleSite((s) => Object.assign(s.pi.ssh, { host: "203.0.113.10", port: 2222 }));
+  expect(() => parseSite(site)).not.toThrow();
+});
+
+test("one mistake is told once, and its mend can be followed", () => {
+  const told = (change: Parameters<typeof mistakesOf>[0]) =>
+    mistakesOf(change).mistakes.map(({ path, mend }) => `${path}: ${mend}`);
+  expect(told((s) => (s.bond = { arpInterval: 0.1 }))).toHaveLength(1);
+  expect(told((s) => (s.lines[0].tunnels = 100))).toHaveLength(1);
+  expect(told((s) => (s.vpn = { keepalive: { interval: 600 } }))).toHaveLength(1);
+  expect(told((s) => (s.pi.interface = "bond0"))[0]).toMatch(/such as bond1\.$/);
+  expect(told((s) => (s.backups = [backup("172.16.16.0/30")]))[0]).toMatch(/such as 10\.83\.83\.0\/30\.$/);
+  expect(told((s) => (s.vpn = { bind: "0.0.0.0" }))[0]).toContain("Leave it out");
+});
+
+test("rates are read with capitals and blanks as people write them", () => {
+  const { lines } = parseSite(
+    exampleSite((s) => Object.assign(s.lines[0], { down: "7.2 MBit/s", up: "896  Kbit/s" })),
+  );
+  expect([lines[0]!.down, lines[0]!.up]).toEqual([7200, 896]);
 });
 
 test("what stands in a section is not shown, for a secret may", () => {
@@ -544,7 +635,12 @@ test("what is not as usual, and can be, is taken", () => {
       s.bond = { network: "100.64.0.0/24" };
       // The box of a card of its own may have a link-local address, or one of the LAN's.
       Object.assign(s.lines[0], { interface: "eth1", gateway: "169.254.1.1" });
-      Object.assign(s.lines[1], { interface: "eth2", gateway: "192.168.1.1", down: "10 Gbit/s" });
+      Object.assign(s.lines[1], {
+        interface: "eth2",
+        gateway: "192.168.1.1",
+        down: "10 Gbit/s",
+        encapsulation: "ethernet",
+      });
       s.bypass = [{ line: "ovh", to: ["0.0.0.0/1", "128.0.0.0/1"] }];
       // dnscrypt-proxy, say, on the Pi itself.
       s.lan = { dns: { upstream: ["10.1.2.3", "127.0.2.1"] } };

@@ -32,6 +32,14 @@ test.each<[string, string[], (site: any) => void]>([
     (s) => (s.bond = { mode: "balance-xor", hashPolicy: "layer2" }),
   ],
   [
+    "a forward to an address that is lent",
+    ["forwards[0].to is 192.168.1.150, which lan.dhcp may lend"],
+    (s) => {
+      s.forwards = [{ ports: 80, to: "192.168.1.150" }];
+      s.lan = { dhcp: { from: "192.168.1.100", to: "192.168.1.199" } };
+    },
+  ],
+  [
     "rates the wrong way round",
     ["lines[1].up is 7072 kbit/s, more than its down, 832 kbit/s"],
     (s) => Object.assign(s.lines[1], { down: "832 kbit/s", up: "7072 kbit/s" }),

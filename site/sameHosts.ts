@@ -1,0 +1,41 @@
+import { isAddress } from "./address.ts";
+import type { Mistake } from "./mistake.ts";
+import { asRecord, asRecords, type Raw } from "./raw.ts";
+
+/**
+ * Hosts that are one and the same by what the config says of them: a server that listens on another one's address, or a login
+ * that leads to where another host's does. Behind one address several can be reached, each by a port of its own.
+ */
+export function sameHosts(site: Raw): Mistake[] {
+  const servers = [
+    { path: "server", raw: asRecord(site.server), bindPath: "vpn.bind", bind: asRecord(site.vpn).bind },
+    ...asRecords(site.backups).map((raw, n) => ({
+      ...{ path: `backups[${n}]`, raw },
+      ...{ bindPath: `backups[${n}].bind`, bind: raw.bind },
+    })),
+  ];
+  const binds = servers.flatMap(({ path, bind, bindPath }) => {
+    const other = servers.find((each) => each.path !== path && isAddress(bind) && each.raw.address === bind);
+    if (!other) return [];
+    const mend = "Give an address of that server's own, or leave it out.";
+    return [{ path: bindPath, value: bind, reason: `is the address of ${other.path}`, mend }];
+  });
+  const pi = asRecord(site.pi);
+  const own = typeof pi.address === "string" ? pi.address.split("/")[0] : undefined;
+  const logins = [
+    ...servers.map(({ path, raw }) => ({ path, ssh: asRecord(raw.ssh), address: raw.address })),
+    { path: "pi", ssh: asRecord(pi.ssh), address: own },
+  ].flatMap(({ path, ssh, address }) => {
+    const [at, port] = [ssh.host ?? address, ssh.port ?? 22];
+    if (typeof at !== "string" || typeof port !== "number") return [];
+    return [{ path, given: ssh.host, jump: ssh.jump, door: `${at} ${port}` }];
+  });
+  const clashes = logins.flatMap(({ path, given, jump, door }) => {
+    const other = logins.find((each) => each.path !== path && each.door === door && !each.jump);
+    if (given === undefined || jump || !other) return [];
+    const mend =
+      "Give the host's own address or name; or, where one address leads to both, the port of each.";
+    return [{ path: `${path}.ssh.host`, value: given, reason: `leads to where ${other.path} is`, mend }];
+  });
+  return [...binds, ...clashes];
+}
