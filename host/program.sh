@@ -109,13 +109,15 @@ packages() {
     # shellcheck disable=SC2086 # the names are words
     printf '%s\n' $missing >>"$state/packages"
     enabled=$(enabled_units)
-    [ -z "$(ls /var/lib/dpkg/updates)" ] || dpkg --force-confdef --force-confold --configure -a >&2 ||
-      die "dpkg was interrupted once, and can't complete what it had begun: dpkg --configure -a"
+    complete_dpkg || die "dpkg was interrupted once, and can't complete what it had begun: dpkg --configure -a"
     quietly apt-get update || die "apt-get update failed: is this host's package mirror reachable?"
     # shellcheck disable=SC2086
     quietly apt-get -y --no-install-recommends install $missing || die "apt-get could not install:$missing"
-    # What came with them and was started, as Debian's openvpn.service, did not run before: ours do without.
-    enabled_units | grep -vxF -- "$enabled" | while read -r unit; do
+    # What came with them and was started, as Debian's openvpn.service, did not run before: ours do without. Others may
+    # have installed services of their own meanwhile.
+    # shellcheck disable=SC2086
+    theirs=$(dpkg -L $missing | sed -n 's|.*/systemd/system/||p')
+    enabled_units | grep -vxF -- "$enabled" | grep -xF -- "$theirs" | while read -r unit; do
       systemctl -q disable --now "$unit" && say "switched off: $unit"
     done
   fi
@@ -126,6 +128,18 @@ enabled_units() {
   systemctl list-unit-files --type=service,socket,timer --state=enabled --plain --no-legend | cut -d ' ' -f 1
 }
 
+# What dpkg notes while it works stands there, too, where it was interrupted: ten minutes are long enough for its work.
+complete_dpkg() {
+  deadline=$(($(now) + 600))
+  while [ -n "$(ls /var/lib/dpkg/updates)" ]; do
+    told=$(dpkg --force-confdef --force-confold --configure -a 2>&1) && return
+    case $told in *"locked by another process"*) ;; *) deadline=0 ;; esac
+    [ "$(now)" -lt "$deadline" ] || { say "$told" >&2 && return 1; }
+    say "Another package manager is at work. Waiting for it." >&2
+    sleep 5
+  done
+}
+
 # Runs apt without its talk, but for its last lines when it fails, and for its waiting while another package manager is
 # at work: ten minutes. For dpkg's lock apt waits by itself; for those of its lists and archives, which a machine just
 # started may hold for its daily update, we do. It may end well without a list that it could not have: its warning is
@@ -133,15 +147,13 @@ enabled_units() {
 warned=
 quietly() {
   log=$(mktemp)
-  read -r patience _ </proc/uptime
-  patience=$((${patience%.*} + 600))
+  patience=$(($(now) + 600))
   until
     { "$@" -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 2>&1 && echo ended well; } | tee "$log" |
       sed -u -n 's/.*\(Waiting for cache lock.*\)/\1/p' >&2
     [ "$(tail -n 1 "$log")" = "ended well" ]
   do
-    read -r uptime _ </proc/uptime
-    if ! grep -q "Could not get lock" "$log" || [ "${uptime%.*}" -ge "$patience" ]; then
+    if ! grep -q "Could not get lock" "$log" || [ "$(now)" -ge "$patience" ]; then
       { [ -z "$warned" ] || say "$warned"; tail -n 5 "$log"; } >&2
       rm -f "$log"
       return 1
@@ -288,12 +300,22 @@ kept_sysctl() { # NAME FILE...
   cat "$@" 2>/dev/null | awk -v name="$wanted" 'index($0, name "=") == 1 { print substr($0, length(name) + 2); exit }'
 }
 
+# Whether something else has come to need forwarding since it was switched on: a file of the system's says so, or a table that is
+# not ours, as Docker's, masquerades or translates.
+forwards_for_others() {
+  systemd-analyze cat-config sysctl.d 2>/dev/null | grep -qE '^net[./]ipv4[./]ip_forward *= *1' ||
+    nft list ruleset 2>/dev/null |
+    awk '$1 == "table" { ours = $3 ~ /^adsl_bonding_/ } /masquerade|MASQUERADE|[ds]nat to|[DS]NAT/ && !ours { found = 1 } END { exit !found }'
+}
+
 # Brings back what no file of ours sets any more, nor one of another site of this server.
 restore_sysctl() {
   [ -f "$state/sysctl" ] || return 0
   while IFS='=' read -r name value; do
     if grep -qs "^$name *=" /etc/sysctl.d/*-adsl-*.conf; then
       say "$name=$value"
+    elif [ "$name" = net.ipv4.ip_forward ] && [ "$value" = 0 ] && forwards_for_others; then
+      :
     else
       sysctl -q -w "$name=$value" 2>/dev/null || true
     fi

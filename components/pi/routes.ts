@@ -2,16 +2,19 @@ import { everyServer, type Plan } from "../../site/plan.ts";
 import type { Routes } from "../routes.ts";
 import { staying } from "./stays.ts";
 
-/** In which order the Pi asks our rules, all ahead of the system's own for main (32766). */
+/**
+ * In which order the Pi asks our rules, all ahead of the system's own for main (32766). Those that take whatever is left come
+ * behind the rules of other software, such as Tailscale's for its own table (5270): its networks stay where they are.
+ */
 const preference = {
   tunnels: 1000,
   lan: 1050,
   server: 1100,
   answers: 1150,
   specific: 1200,
-  bypass: 1250,
-  bond: 1300,
-  fallback: 1900,
+  bypass: 31250,
+  bond: 31300,
+  fallback: 31900,
 };
 
 /** Routing table of the LAN's own network. */
@@ -67,7 +70,12 @@ export function piRoutes(plan: Plan): Routes {
     routes: [
       "# A line's packets leave by its box, whose route gateways.service sets and keeps, or not at all.",
       ...lines.map(({ table }) => `unreachable default metric 4096 table ${table}`),
-      ...lan.routes,
+      ...(lan.routes.length > 0
+        ? [
+            "# At a boot without the LAN's switch it can't be set yet: gateways.service does it with the address.",
+          ]
+        : []),
+      ...lan.routes.map((route) => `${route} || true`),
       ...all.map((each) => `default via ${each.pi.peerAddress} dev ${each.pi.bond} table ${each.bondTable}`),
       ...(last === nowhereTable ? [`unreachable default metric 4096 table ${nowhereTable}`] : []),
     ],

@@ -74,7 +74,10 @@ fi
 
 # Whether a ruleset speaks of all our bonds.
 knows_bonds() {
-  for bond in $BONDS; do case $1 in *"$bond"*) ;; *) return 1 ;; esac; done
+  for bond in $BONDS; do
+    # As a whole name: another site's may begin with it.
+    printf '%s\n' "$1" | grep -qE "(^|[^A-Za-z0-9_-])$bond([^A-Za-z0-9_-]|\$)" || return 1
+  done
 }
 
 # Whether a chain drops what none of its rules takes: by its policy, or by a last rule.

@@ -11,7 +11,6 @@
 # It stands on what every Debian has: perl-base, without Time::HiRes.
 use strict;
 use warnings;
-use POSIX ();
 use Socket qw(AF_INET SOCK_RAW SOL_SOCKET MSG_DONTWAIT inet_aton pack_sockaddr_in unpack_sockaddr_in);
 
 # Seconds over which loss is counted, and after which a probe counts as lost: a full box may hold it for that long.
@@ -81,8 +80,11 @@ sub judge {
   return @changed;
 }
 
-# Seconds since some moment long ago, of a clock that nobody sets.
-sub now { return (POSIX::times())[0] / POSIX::sysconf(POSIX::_SC_CLK_TCK()) }
+# Seconds since the boot, of a clock that nobody sets. (That of times(2) turns over within months where programs have 32 bits.)
+sub now {
+  open my $file, "<", "/proc/uptime" or die "/proc/uptime: $!\n";
+  return (split " ", <$file>)[0];
+}
 
 # An ICMP echo request (RFC 792) without data.
 sub echo {

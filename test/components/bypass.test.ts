@@ -74,12 +74,12 @@ test("what leaves directly by two boxes on one interface of their own is counted
 
 test("without a fallback the last rule leads nowhere; by default main is asked after the bond", () => {
   const rulesOf = (fallback: unknown) => piRoutes(examplePlan((s) => Object.assign(s, { fallback }))).rules;
-  expect(rulesOf(false)).toContainEqual({ pref: 1900, table: 21010 });
+  expect(rulesOf(false)).toContainEqual({ pref: 31900, table: 21010 });
   expect(piRoutes(examplePlan((s) => (s.fallback = false))).routes).toContain(
     "unreachable default metric 4096 table 21010",
   );
-  expect(rulesOf("orange")).toContainEqual({ pref: 1900, table: 21012 });
-  expect(rulesOf(true).at(-1)).toEqual({ pref: 1300, table: 21000 });
+  expect(rulesOf("orange")).toContainEqual({ pref: 31900, table: 21012 });
+  expect(rulesOf(true).at(-1)).toEqual({ pref: 31300, table: 21000 });
 });
 
 test("what the Pi tells the LAN of a connection stays on the LAN wherever connections have a bond's mark", () => {

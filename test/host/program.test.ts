@@ -251,6 +251,58 @@ test("where the state is lost the host knows all the same what runs, and can sti
     expect(existsSync(path), path).toBe(false);
 });
 
+test("what came with our packages is switched off, and not what somebody else installs meanwhile, who is waited for", () => {
+  mkdirSync(at("dpkg", "updates"), { recursive: true });
+  writeFileSync(at("dpkg", "updates", "0001"), "");
+  write("bin/dpkg-query", "#!/bin/sh\nexit 1\n");
+  write("bin/apt-get", `#!/bin/sh\necho "apt-get $1" >>${at("told")}\n`);
+  write(
+    "bin/dpkg",
+    `#!/bin/sh
+case "$*" in
+  *--configure*)
+    echo x >>${at("tries")}
+    [ "$(wc -l <${at("tries")})" -gt 2 ] || { echo "dpkg frontend lock was locked by another process with pid 7" >&2; exit 2; }
+    rm ${at("dpkg", "updates", "0001")} ;;
+  -L*) echo /usr/lib/systemd/system/openvpn.service ;;
+esac
+`,
+  );
+  write(
+    "bin/systemctl",
+    `#!/bin/sh
+case "$*" in
+  list-unit-files*) echo "cron.service enabled"; ! grep -q "get -y" ${at("told")} || printf '%s enabled\n' nginx.service openvpn.service ;;
+  *disable*) echo "$*" >>${at("told")} ;;
+esac
+`,
+  );
+  const said = run(["packages", "openvpn"]);
+  expect(said.match(/Another package manager is at work/g)).toHaveLength(2);
+  expect(said).toContain("switched off: openvpn.service");
+  expect(told()).toEqual(["apt-get update", "apt-get -y", "-q disable --now openvpn.service"]);
+});
+
+test.each([
+  ["a file of the system's", "net.ipv4.ip_forward = 1", "", []],
+  ["somebody's masquerading", "", "table ip nat {\n  oifname eth0 masquerade\n}", []],
+  [
+    "nothing but ours",
+    "",
+    "table ip adsl_bonding_other {\n  oifname eth0 masquerade\n}",
+    ["-q -w net.ipv4.ip_forward=0"],
+  ],
+])("forwarding that %s wants is left as it is by a removal", (_, file, rules, expected) => {
+  deploy();
+  writeFileSync(at("lib", "test", "sysctl"), "net.ipv4.ip_forward=0\n");
+  write("bin/systemd-analyze", `#!/bin/sh\necho '${file}'\n`);
+  write("bin/nft", `#!/bin/sh\necho '${rules}'\n`);
+  write("bin/sysctl", `#!/bin/sh\necho "$*" >>${at("set")}\n`);
+  run(["remove", "now"]);
+  const set = existsSync(at("set")) ? readFileSync(at("set"), "utf8").split("\n").filter(Boolean) : [];
+  expect(set).toEqual(expected);
+});
+
 test("a text that is damaged here does not keep a host from going back with all the rest", () => {
   deploy();
   writeFileSync(at("lib", "test", "installation"), "one\n");

@@ -9,6 +9,7 @@ export function programBelow(below: (...names: string[]) => string): string {
     ["/var/lib/adsl-bonding", below("lib")],
     ["/etc/adsl-bonding", below("etc")],
     ["/etc/sysctl\\.d", below("etc", "sysctl\\.d")],
+    ["/var/lib/dpkg", below("dpkg")],
     ["/etc/sysctl.d", below("etc", "sysctl.d")],
     ["/etc/systemd/system", below("units")],
     ["run=/run\n", `run=${below("run")}\n`],

@@ -16,7 +16,7 @@ test("a preview names what was changed by hand on either host", async () => {
   await must("server", "systemctl -q disable adsl-dev-firewall.service");
   // All that needs the bond stops with it; no probe of the lines may be tried then, whose port the tunnels want back.
   await must("server", "systemctl stop adsl-dev-bond.service");
-  await must("pi", "ip rule del pref 1300 && ip route del default table 21000");
+  await must("pi", "ip rule del pref 31300 && ip route del default table 21000");
   await must("pi", "systemctl -q mask --now adsl-dev-tunnel@orange.service");
   await must("pi", "nft delete chain inet adsl_bonding_dev forward");
   await must("pi", `mkdir ${additions} && printf '[Service]\\nNice=5\\n' >${additions}/override.conf`);

@@ -69,3 +69,14 @@ test("a tunnel that lost its mark is silent, and what it would have sent is coun
   await must("pi", `mv /root/whole.conf ${config} && ${restart}`);
   await slavesSettle(2, 60);
 });
+
+test("another VPN's own table stays where it is, as Tailscale's", async () => {
+  const table = "ip route add 100.64.0.0/10 dev other0 table 52 && ip rule add pref 5270 lookup 52";
+  await must("pi", `ip link add other0 type dummy && ip link set other0 up && ${table}`);
+  try {
+    expect(await must("pi", "ip route get 100.70.0.9")).toContain("dev other0");
+    expect(await must("pi", "ip route get 198.51.100.7")).toContain("dev bond0");
+  } finally {
+    await must("pi", "ip rule del pref 5270 && ip link del other0");
+  }
+});
