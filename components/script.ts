@@ -41,7 +41,7 @@ ${indent(unset)}
 }
 
 missing() {
-  [ -f "$kept" ] || return 0
+  [ -f "$kept" ] || { echo "the picture of what was set" && return; }
   show >"$kept.now"
   grep -vxFf "$kept.now" "$kept" || true
 }

@@ -104,6 +104,19 @@ export class Host {
     return installed;
   }
 
+  /**
+   * What removes the site from the host: its program. Where that is gone, or empty, though what it looks after is not, there is
+   * nothing that knows what to remove, and success would leave all of it running, unknown to anybody.
+   */
+  private removal(onDelete: string): string {
+    const { program, site } = this;
+    const folders = ["/var/lib/adsl-bonding", "/etc/adsl-bonding"].map(
+      (folder) => `[ -e ${folder}/${site} ]`,
+    );
+    const lost = `${program} is gone, and so nothing was removed: pulumi up brings it back, and destroy then works`;
+    return `if [ -s ${program} ]; then ${program} ${onDelete}; elif ${folders.join(" || ")}; then echo "${lost}" >&2; exit 1; fi`;
+  }
+
   private run(title: string, text: pulumi.Input<string>, options: RunOptions) {
     const { sudo } = this;
     const { stdin, onDelete, parent, dependsOn, once } = options;
@@ -115,7 +128,7 @@ export class Host {
         connection: this.connection,
         create: pulumi.interpolate`${sudo}${text}`,
         stdin,
-        delete: onDelete && `${sudo}sh -c '[ ! -x ${this.program} ] || ${this.program} ${onDelete}'`,
+        delete: onDelete && `${sudo}sh -c '${this.removal(onDelete)}'`,
         // Values from the run before are of no use to any command here, and sshd refuses to take them.
         addPreviousOutputInEnv: false,
       },

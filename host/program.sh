@@ -100,7 +100,7 @@ keep_notes() {
 packages() {
   missing=
   for package in "$@"; do
-    dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
+    is_installed "$package" || missing="$missing $package"
   done
   if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
@@ -121,7 +121,20 @@ packages() {
       systemctl -q disable --now "$unit" && say "switched off: $unit"
     done
   fi
+  mkdir -p "$state"
+  printf '%s\n' "$@" >"$state/wanted"
   say "there: $*"
+}
+
+is_installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+
+# Says which of the packages that were seen to have been removed since.
+lost_packages() {
+  [ -f "$state/wanted" ] || return 0
+  # shellcheck disable=SC2016 # the variables are dpkg's
+  { xargs dpkg-query -W -f '${db:Status-Status} ${Package}\n' <"$state/wanted" 2>/dev/null || true; } |
+    sed -n 's/^installed //p' | { grep -vxFf - "$state/wanted" || true; } |
+    sed 's/.*/the package & is not installed/'
 }
 
 enabled_units() {
@@ -236,6 +249,10 @@ lay_out() {
     if ! whole "$sum"; then
       say "the text of $path is lost"
       lost=2
+    elif [ -f "$path" ] && ! { ln "$path" "$path.$fresh" && rm -f "$path.$fresh"; }; then
+      # What can't have a second name can't be replaced either, as what somebody made immutable.
+      say "$path can't be replaced: is it immutable (lsattr)?"
+      short=1
     elif ! { mkdir -p "$(dirname "$path")" && cat "$state/staged/$sum" >"$path.$fresh" && chmod "$mode" "$path.$fresh"; }; then
       rm -f "$path.$fresh"
       say "$path can't be written"
@@ -787,7 +804,8 @@ recover() {
 # --- telling --------------------------------------------------------------------------------------
 
 # What differs from the current generation, in one line, its parts parted by tabs. It is stable: as long as nothing drifts
-# it is the text that the current generation was armed with, so that a mend is followed by no further change.
+# it is the text that the current generation was armed with, so that a mend is followed by no further change; and what comes once more
+# after a mend is another text than that.
 drift() {
   if [ -f "$state/trying" ]; then
     say "generation $(id_of "$state/trying") was not confirmed"
@@ -797,7 +815,12 @@ drift() {
     say "undone at $(cat "$state/reverted")"
   elif [ -f "$state/current" ]; then
     found=$(drifted | paste -s)
-    if [ -n "$found" ]; then say "$found"; else sed -n 's/^mends //p' "$state/current" | paste -s; fi
+    mended=$(sed -n 's/^mends //p' "$state/current" | paste -s)
+    if [ "$found" = "$mended" ] && [ -n "$found" ]; then
+      printf '%s\tonce more\n' "$found"
+    else
+      say "${found:-$mended}"
+    fi
   fi
 }
 
@@ -811,6 +834,7 @@ misplaced() { # MANIFEST [whole]
 drifted() {
   misplaced "$state/current"
   lost_keys "$state/current"
+  lost_packages
   additions "$state/current" | sed 's/^[^ ]* //; s/$/ was added/' | sort -u
   gone "$state/current"
   files_of "$state/current" | grep '^/etc/sysctl\.d/' | xargs cat 2>/dev/null | while read -r name _ wanted; do
@@ -880,7 +904,7 @@ EOF
 
 # The name that this installation was given; none where something is lost that only a new one makes again.
 installation() {
-  [ -z "$(lost_keys "$state/current")" ] || return 1
+  [ -z "$(lost_keys "$state/current")$(lost_packages)" ] || return 1
   manifest "$state/installation"
 }
 

@@ -66,6 +66,10 @@ slave_of() {
     ],
     unset,
     show: [
+      ...["mtu", "bonding/arp_interval"].map(
+        (value) =>
+          `[ ! -e /sys/class/net/${name}/${value} ] || echo "${value.replace(/.*\//, "")} $(cat /sys/class/net/${name}/${value}) of ${name}"`,
+      ),
       `ip -4 -o addr show up dev ${name} 2>/dev/null | sed -n 's/.* inet \\([^ ]*\\).*/address \\1 of ${name}/p'`,
       `for tap in ${taps.join(" ")}; do [ ! -e "/sys/class/net/$tap/master" ] || echo "slave $tap of ${name}"; done`,
     ],

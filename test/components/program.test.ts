@@ -1,3 +1,7 @@
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import * as pulumi from "@pulumi/pulumi";
 import { expect, test, vi } from "vitest";
 import { declare } from "./declare.ts";
@@ -159,4 +163,24 @@ test("a backup server: what is added on the Pi, and what stands on the backup", 
   );
   expect(backed.outputs.backups).toEqual([{ name: "spare", address: "203.0.114.20", ovh: undefined }]);
   expect(plain.outputs.backups).toEqual([]);
+});
+
+test("a destroy of a host whose program is gone, or empty, fails while anything of the site is there", async () => {
+  const { commands } = await declare();
+  const removal = commands.find(({ name }) => name.startsWith("server program"))!.inputs.delete!;
+  const folder = mkdtempSync(join(tmpdir(), "adsl-bonding-"));
+  const program = join(folder, "usr/local/sbin/adsl-bonding-dev");
+  const moved = removal
+    .replace("sudo -n ", "")
+    .replaceAll(/\/(?=(usr\/local|var\/lib|etc)\/)/g, `${folder}/`);
+  const remove = () => spawnSync("sh", ["-c", moved], { encoding: "utf8" });
+  expect(remove().status).toBe(0);
+  mkdirSync(join(folder, "etc/adsl-bonding/dev"), { recursive: true });
+  expect(remove()).toMatchObject({ status: 1, stderr: expect.stringContaining("pulumi up brings it back") });
+  mkdirSync(dirname(program), { recursive: true });
+  writeFileSync(program, "", { mode: 0o755 });
+  expect(remove().status).toBe(1);
+  writeFileSync(program, "#!/bin/sh\necho asked to $1\n");
+  expect(remove()).toMatchObject({ status: 0, stdout: "asked to remove\n" });
+  rmSync(folder, { recursive: true });
 });

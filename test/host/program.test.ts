@@ -303,6 +303,51 @@ test.each([
   expect(set).toEqual(expected);
 });
 
+test("what goes again after it was mended is another drift than the first time, and a third time, too", () => {
+  deploy();
+  const drift = () => run(["drift"]).trim();
+  const mend = (id: string) => {
+    const manifest = stage(id, content()).replace(/^mends .*\n/gm, "");
+    run(["arm"], `${manifest.trimEnd()}\nmends ${drift()}\n`);
+    for (const step of [["switch", id], ["switch-now"], ["confirm", id]]) run(step);
+  };
+  const edit = () => writeFileSync(at("etc", "bond"), "edited\n");
+  const first = `${at("etc", "bond")} was edited`;
+  edit();
+  expect(drift()).toBe(first);
+  mend("second");
+  expect(drift()).toBe(first);
+  edit();
+  expect(drift()).toBe(`${first}\tonce more`);
+  mend("third");
+  expect(drift()).toBe(`${first}\tonce more`);
+  edit();
+  expect(drift()).toBe(first);
+});
+
+test("a file that can't be replaced is told before anything stops", () => {
+  deploy();
+  write("bin/ln", "#!/bin/sh\nexit 1\n");
+  switchTo("second", content({ bond: "another\n" }));
+  expect(told()).toEqual([]);
+  expect(run(["status"])).toMatch(/it can't be placed: .*bond can't be replaced: is it immutable/);
+  expect(readFileSync(at("etc", "bond"), "utf8")).toBe("bond\n");
+});
+
+test("a package that somebody has removed is named, and a new installation brings it", () => {
+  deploy();
+  run(["setup", "one"]);
+  const known = `[ "$name" = openvpn ] && [ -e ${at("purged")} ] || echo "installed $name"`;
+  const query = `for name; do case $name in openvpn | nftables) ${known} ;; esac; done`;
+  write("bin/dpkg-query", `#!/bin/sh\n${query}\n`);
+  run(["packages", "openvpn", "nftables"]);
+  expect(run(["installation"])).toBe("one\n");
+  writeFileSync(at("purged"), "");
+  expect(run(["installation"])).toBe("");
+  expect(run(["drift"])).toContain("the package openvpn is not installed");
+  expect(run(["drift"])).not.toContain("nftables");
+});
+
 test("a text that is damaged here does not keep a host from going back with all the rest", () => {
   deploy();
   writeFileSync(at("lib", "test", "installation"), "one\n");

@@ -50,3 +50,14 @@ test("up mends it, and a further up changes nothing", async () => {
   expect(await must("pi", "nft list chain inet adsl_bonding_dev forward")).toContain("maxseg");
   expect(await mustUp(stack)).not.toMatch(/\d+ (created|updated|deleted|changes)/);
 });
+
+test("what goes once more in the same way is named and mended once more", async () => {
+  for (const _ of ["once", "once more"]) {
+    await must("server", "systemctl stop adsl-dev-bond.service");
+    const { stdout } = await stack.pulumi(["preview", "--diff"]);
+    expect(stdout).toContain("adsl-dev-bond.service is not running");
+    await mustUp(stack);
+    await slavesSettle(2, 60);
+  }
+  expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
+});
