@@ -59,6 +59,12 @@ changes() {
 
 # Whatever takes its time goes on beside the others.
 ping -n -q -c 5 -i 0.2 -W 2 -I "$BOND" "$PEER" >"$work/ping" 2>/dev/null &
+# Packets of the full size, four a line: some line may carry less than the config says of it, which nothing small shows.
+if [ -n "$INTERFACE" ] && [ "$PROGRAM" != no ] && mtu=$(cat "/sys/class/net/$BOND/mtu" 2>/dev/null); then
+  # shellcheck disable=SC2086 # the taps are words
+  set -- $TAPS
+  ping -n -q -M do -s $((mtu - 28)) -c $((4 * $#)) -i 0.05 -W 2 -I "$BOND" "$PEER" >"$work/full" 2>/dev/null &
+fi
 [ -z "$INTERFACE" ] || perl -e "$routers" "$INTERFACE" "$(cat "/sys/class/net/$INTERFACE/ifindex")" >"$work/routers" 2>/dev/null &
 [ "$PROGRAM" = no ] || [ ! -x "$program" ] || "$program" status >"$work/program" 2>&1 &
 tell time "$(date +%s)"
@@ -76,6 +82,7 @@ tell leaves "$(ip -4 -o route get 192.0.2.1 2>/dev/null | sed -nE 's/.* dev ([^ 
 changes
 wait
 sed -nE 's/^([0-9]+) packets transmitted, ([0-9]+) received.*/ping=\1 \2/p; s|^rtt [^=]*= [^/]*/([0-9.]+)/.*|ping_ms=\1|p' "$work/ping"
+[ ! -e "$work/full" ] || sed -nE "s/^([0-9]+) packets transmitted, ([0-9]+) received.*/full=\1 \2 $mtu/p" "$work/full"
 cat "$work/routers" 2>/dev/null
 [ ! -e "$work/program" ] || while read -r line; do tell program "$line"; done <"$work/program"
 tell end yes

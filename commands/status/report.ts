@@ -234,6 +234,7 @@ function warningsOf(plan: Plan, seen: Observation): string[] {
     ),
     ...labelled(said(seen, "last undone"), (text) => `a generation was undone: ${text}`),
     ...unmarked(plan, seen),
+    ...tooLarge(seen),
     ...warnOfOffers(seen.facts),
     ...all(seen, "router").map(
       (router) =>
@@ -241,6 +242,18 @@ function warningsOf(plan: Plan, seen: Observation): string[] {
     ),
   ];
   return found.map((text) => `${host}: ${text}`);
+}
+
+/** Full packets that don't pass where small ones all do. A single one may be lost by chance, of two directions. */
+function tooLarge(seen: Observation): string[] {
+  const counts = (key: string) => (all(seen, key)[0] ?? "").split(" ").map(Number);
+  const [[small = 0, back = 0], [sent = 0, answered = 0, mtu]] = [counts("ping"), counts("full")];
+  const lost = sent - answered;
+  if (lost < 3 || small === 0 || back < small) return [];
+  const what = `${lost} of ${sent} full packets (${mtu} bytes) across the bond got no answer, where all small ones did`;
+  return [
+    `${what}: some line carries less than the config's \`mtu\` or \`encapsulation\` of it says; write its \`mtu\``,
+  ];
 }
 
 /** Tunnels' packets that would have left by another line's box. */

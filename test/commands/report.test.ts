@@ -90,6 +90,20 @@ test("with neither answering, that is all there is to tell", () => {
   expect(page).toContain("seen under 203.0.113.10, says the config");
 });
 
+test("full packets that don't pass where small ones do are a warning, and a single lost one is none", () => {
+  const warnings = (tells: string) => {
+    const pi = seen("pi", `${piTells.replace("ping=5 5", tells)}`);
+    return makeReport(plan, { pi, server: seen("server", serverTells) }).warnings;
+  };
+  expect(warnings("ping=5 5\nfull=8 8 1438")).toEqual([]);
+  expect(warnings("ping=5 5\nfull=8 6 1438")).toEqual([]);
+  // A bond that answers nothing at all has another fault.
+  expect(warnings("ping=5 2\nfull=8 3 1438")).toEqual([]);
+  expect(warnings("ping=5 5\nfull=8 4 1438")).toEqual([
+    expect.stringMatching(/^pi: 4 of 8 full packets \(1438 bytes\) .*write its `mtu`$/),
+  ]);
+});
+
 test("all that is wrong is a warning", () => {
   const pi = piTells
     .replace("slave=tap0 up", "slave=tap0 down")

@@ -91,6 +91,20 @@ test("what was edited on a host is told", async () => {
   expect(code).toBe(1);
 });
 
+test("a line that carries less than the config says is told", async () => {
+  const hole =
+    "table ip hole { chain forward { type filter hook forward priority 0; meta length > 1300 drop; }; }";
+  await must("guest", `ip netns exec ovh nft '${hole}'`);
+  try {
+    expect((await status()).page).toMatch(
+      /pi: \d of 8 full packets \(\d+ bytes\) across the bond got no answer/,
+    );
+  } finally {
+    await must("guest", "ip netns exec ovh nft delete table ip hole");
+  }
+  expect((await status()).page).not.toContain("full packets");
+});
+
 test("a box that offers IPv6 to the LAN is told", async () => {
   // A router advertisement of 30 minutes' lifetime to all nodes, five times a second (RFC 4861, 4.2).
   const advertise = `
