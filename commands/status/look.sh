@@ -63,7 +63,7 @@ ping -n -q -c 5 -i 0.2 -W 2 -I "$BOND" "$PEER" >"$work/ping" 2>/dev/null &
 if [ -n "$INTERFACE" ] && [ "$PROGRAM" != no ] && mtu=$(cat "/sys/class/net/$BOND/mtu" 2>/dev/null); then
   # shellcheck disable=SC2086 # the taps are words
   set -- $TAPS
-  ping -n -q -M do -s $((mtu - 28)) -c $((4 * $#)) -i 0.05 -W 2 -I "$BOND" "$PEER" >"$work/full" 2>/dev/null &
+  ping -n -q -M "do" -s $((mtu - 28)) -c $((4 * $#)) -i 0.05 -W 2 -I "$BOND" "$PEER" >"$work/full" 2>/dev/null &
 fi
 [ -z "$INTERFACE" ] || perl -e "$routers" "$INTERFACE" "$(cat "/sys/class/net/$INTERFACE/ifindex")" >"$work/routers" 2>/dev/null &
 [ "$PROGRAM" = no ] || [ ! -x "$program" ] || "$program" status >"$work/program" 2>&1 &
