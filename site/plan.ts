@@ -1,4 +1,4 @@
-import { nthAddress, parseCidr } from "./address.ts";
+import { isAddress, nthAddress, parseCidr } from "./address.ts";
 import { type BondMode, type HashPolicy, planMode } from "./bondMode.ts";
 import { type Direct, planDirect } from "./bypass.ts";
 import { type MonthlyCost, monthlyCost } from "./cost.ts";
@@ -196,6 +196,18 @@ function planWith(server: Server, servers: Server[], site: Site): Plan {
 /** The site's plans with each of its servers, the main one first. */
 export function everyServer(plan: Plan): Plan[] {
   return [plan, ...plan.backups];
+}
+
+/**
+ * The addresses by which the servers are reached outside the bonds: those that the tunnels go to, and those that are logged in to,
+ * where they are others. Whoever deploys from the LAN has his connections there.
+ */
+export function serverAddresses(plan: Plan): string[] {
+  const all = everyServer(plan).flatMap(({ server: { address, ssh } }) => [
+    address,
+    ...(isAddress(ssh.host) ? [ssh.host] : []),
+  ]);
+  return [...new Set(all)];
 }
 
 /** Each line with its tunnels to all servers: it is out, or used, for all of them. */

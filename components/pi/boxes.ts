@@ -1,6 +1,6 @@
 import { leavesDirectly } from "../../site/bypass.ts";
 import { byDhcp } from "../../site/lineInterface.ts";
-import { everyServer, type Plan, type PlannedLine } from "../../site/plan.ts";
+import { everyServer, type Plan, type PlannedLine, serverAddresses } from "../../site/plan.ts";
 import { hasQueues } from "../../site/shaping.ts";
 import { anyOf, type FirewallRules } from "../firewall.ts";
 
@@ -109,7 +109,7 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
 
 /** What is not for a server itself, in nftables' words: its addresses are reached as they were before us. */
 export function notServers(plan: Plan): string {
-  return `ip daddr != ${anyOf(everyServer(plan).map(({ server }) => server.address))}`;
+  return `ip daddr != ${anyOf(serverAddresses(plan))}`;
 }
 
 /**

@@ -1,4 +1,4 @@
-import { everyServer, type Plan } from "../../site/plan.ts";
+import { everyServer, type Plan, serverAddresses } from "../../site/plan.ts";
 import type { Routes } from "../routes.ts";
 import { staying } from "./stays.ts";
 
@@ -43,8 +43,8 @@ export function piRoutes(plan: Plan): Routes {
     rules: [
       ...lines.map(({ mark, table }) => ({ pref: preference.tunnels, selector: `fwmark ${mark}`, table })),
       ...lan.rules,
-      ...all.flatMap(({ server }, index) => {
-        const first = { pref: preference.server + 2 * index, selector: `to ${server.address}` };
+      ...serverAddresses(plan).flatMap((address, index) => {
+        const first = { pref: preference.server + 2 * index, selector: `to ${address}` };
         // Where main has no default route, as in a set-up that leaves it to the bond: by the first line's box.
         return [
           { ...first, table: "main" as const },

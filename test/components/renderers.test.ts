@@ -134,6 +134,27 @@ test("what the site needs is let through in the chains of others that are named"
   expect(exceptionsOf(plan.pi, plan.lines)).toEqual([]);
 });
 
+test("a server that is logged in to at another address than its tunnels' is reached at both outside the bond", () => {
+  const plan = examplePlan((s) => {
+    s.server.ssh.host = "203.0.113.11";
+    s.backups = [
+      { name: "spare", address: "203.0.114.20", ssh: { ...s.server.ssh, host: "spare.example.net" } },
+    ];
+  });
+  const reached = piRoutes(plan).rules.filter(({ pref }) => pref >= 1100 && pref < 1149);
+  expect(reached.map(({ pref, selector }) => `${pref} ${selector}`)).toEqual([
+    "1100 to 203.0.113.10",
+    "1101 to 203.0.113.10",
+    "1102 to 203.0.113.11",
+    "1103 to 203.0.113.11",
+    "1104 to 203.0.114.20",
+    "1105 to 203.0.114.20",
+  ]);
+  expect(renderFirewall(namesOf(plan), piFirewall(plan))).toContain(
+    "ip daddr != { 203.0.113.10, 203.0.113.11, 203.0.114.20 }",
+  );
+});
+
 test("several servers: what keeps connections to their bonds, on the Pi and on a backup", () => {
   const plan = examplePlan((s) => {
     s.backups = [
