@@ -1,7 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import { type StagedFile, stageFile } from "../host/file.ts";
 import type { HostUnit } from "../host/generation.ts";
-import { Host } from "../host/host.ts";
+import { answerOf, Host } from "../host/host.ts";
 import { everyServer, type Plan, type Tunnel } from "../site/plan.ts";
 import { exceptionsOf, type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
 import { type KeptBond, keeperService } from "./keeper.ts";
@@ -167,8 +167,7 @@ export class Machine extends pulumi.ComponentResource {
       dependsOn: this.ready,
     });
     this.staged.resources.push(key);
-    // A login shell's start-up file may greet before it.
-    const fingerprint = key.stdout.apply((text) => text.trimEnd().split("\n").at(-1)!);
+    const fingerprint = answerOf(key);
     this.fingerprints.set(name, fingerprint);
     return fingerprint;
   }

@@ -2,7 +2,7 @@ import type * as command from "@pulumi/command";
 import * as pulumi from "@pulumi/pulumi";
 import { resolveFiles, type StagedFile } from "./file.ts";
 import { describeContent, generationId, type HostContent, renderManifest } from "./generation.ts";
-import type { Host } from "./host.ts";
+import { answerOf, type Host } from "./host.ts";
 
 /** One host's part in an activation. */
 export interface Side {
@@ -61,7 +61,7 @@ export class Activation extends pulumi.ComponentResource {
     this.generation = pulumi
       .all([id, ...confirmed.map((each) => each.stdout)])
       .apply(([known]) => known as string);
-    this.checks = Object.fromEntries(sides.map(({ host }, index) => [host.name, settled[index]!.stdout]));
+    this.checks = Object.fromEntries(sides.map(({ host }, index) => [host.name, answerOf(settled[index]!)]));
     this.registerOutputs({ generation: this.generation });
   }
 }

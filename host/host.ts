@@ -138,6 +138,11 @@ export class Host {
   }
 }
 
+/** The last line of what a command printed, its answer: before it a start-up file of the login shell may have greeted. */
+export function answerOf({ stdout }: command.remote.Command): pulumi.Output<string> {
+  return stdout.apply((text) => text.trimEnd().split("\n").at(-1)!);
+}
+
 /**
  * How often and how long, in seconds, a login is tried. Many commands log in at once, and an sshd drops some
  * of those that have not authenticated yet (MaxStartups): so more than a few tries; but a host that does not

@@ -19,6 +19,11 @@ test("what becomes of each host: one program, its packages, its files, then one 
   expect(components.map(({ type, name }) => `${type} ${name}`).sort()).toMatchSnapshot();
 });
 
+test("what each host's check said is an output, without what its login shell says", async () => {
+  const { outputs } = await declare();
+  expect(outputs.checks).toEqual({ pi: "stdout of pi settle", server: "stdout of server settle" });
+});
+
 test("no command is without a pinned host key, and no text holds a key", async () => {
   const { commands } = await declare((site) => {
     site.pi.ssh.jump = { host: "gate.example.net", hostKey: site.pi.ssh.hostKey };
