@@ -98,10 +98,7 @@ keep_notes() {
 # --- packages, keys, files ------------------------------------------------------------------------
 
 packages() {
-  missing=
-  for package in "$@"; do
-    is_installed "$package" || missing="$missing $package"
-  done
+  missing=$(not_installed "$@" | paste -s -d ' ')
   if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
     mkdir -p "$state"
@@ -112,7 +109,7 @@ packages() {
     complete_dpkg || die "dpkg was interrupted once, and can't complete what it had begun: dpkg --configure -a"
     quietly apt-get update || die "apt-get update failed: is this host's package mirror reachable?"
     # shellcheck disable=SC2086
-    quietly apt-get -y --no-install-recommends install $missing || die "apt-get could not install:$missing"
+    quietly apt-get -y --no-install-recommends install $missing || die "apt-get could not install: $missing"
     # What came with them and was started, as Debian's openvpn.service, did not run before: ours do without. Others may
     # have installed services of their own meanwhile.
     # shellcheck disable=SC2086
@@ -126,15 +123,18 @@ packages() {
   say "there: $*"
 }
 
-is_installed() { dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null | grep -qx installed; }
+# Says which of these packages are not there.
+not_installed() {
+  # shellcheck disable=SC2016 # the variables are dpkg's
+  present=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p')
+  printf '%s\n' "$@" | grep -vxF -- "$present" || true
+}
 
 # Says which of the packages that were seen to have been removed since.
 lost_packages() {
   [ -f "$state/wanted" ] || return 0
-  # shellcheck disable=SC2016 # the variables are dpkg's
-  { xargs dpkg-query -W -f '${db:Status-Status} ${Package}\n' <"$state/wanted" 2>/dev/null || true; } |
-    sed -n 's/^installed //p' | { grep -vxFf - "$state/wanted" || true; } |
-    sed 's/.*/the package & is not installed/'
+  # shellcheck disable=SC2046 # the names are words
+  not_installed $(cat "$state/wanted") | sed 's/.*/the package & is not installed/'
 }
 
 enabled_units() {
@@ -146,8 +146,10 @@ complete_dpkg() {
   deadline=$(($(now) + 600))
   while [ -n "$(ls /var/lib/dpkg/updates)" ]; do
     told=$(dpkg --force-confdef --force-confold --configure -a 2>&1) && return
-    case $told in *"locked by another process"*) ;; *) deadline=0 ;; esac
-    [ "$(now)" -lt "$deadline" ] || { say "$told" >&2 && return 1; }
+    case $told in
+      *"locked by another process"*) [ "$(now)" -lt "$deadline" ] ;;
+      *) false ;;
+    esac || { say "$told" >&2 && return 1; }
     say "Another package manager is at work. Waiting for it." >&2
     sleep 5
   done

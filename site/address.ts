@@ -39,7 +39,7 @@ export function isReachable(text: unknown): text is string {
 const privateNetworks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"];
 
 /** True for a network that lies wholly in one that nobody has on the internet. */
-export function isPrivate({ address, prefix }: Cidr): boolean {
+export function isPrivate({ address, prefix }: Pick<Cidr, "address" | "prefix">): boolean {
   return privateNetworks.some((each) => contains(each, address) && parseCidr(each)!.prefix <= prefix);
 }
 
@@ -77,6 +77,12 @@ export function addressNumber(address: string): number {
   return ipaddr.IPv4.parse(address)
     .toByteArray()
     .reduce((sum, byte) => sum * 256 + byte, 0);
+}
+
+/** True for an address from the first one to the last, both of them included. */
+export function isBetween(address: string, first: string, last: string): boolean {
+  const number = addressNumber(address);
+  return number >= addressNumber(first) && number <= addressNumber(last);
 }
 
 /** The n-th address of a network, the network's own being the 0th. */

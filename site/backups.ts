@@ -6,7 +6,7 @@ import { letThroughOnServer } from "./letThrough.ts";
 import type { Mistake } from "./mistake.ts";
 import { bondNetwork } from "./networks.ts";
 import { ovh } from "./ovh.ts";
-import { asRecord, asRecords, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw, rawServers } from "./raw.ts";
 import { ssh } from "./ssh.ts";
 
 /** Names that hosts have already, in resources and messages. */
@@ -42,8 +42,7 @@ export function bondTo(name: string): string {
 /** What one backup can't be beside the others and the main server. */
 export function backupContradictions(site: Raw, bond: Raw): Mistake[] {
   const backups = asRecords(site.backups);
-  const own = { address: asRecord(site.server).address, what: "server" };
-  const servers = [own, ...backups.map((each, n) => ({ ...each, what: `backups[${n}]` }))] as Raw[];
+  const servers = rawServers(site);
   return backups.flatMap((each, index) => [
     ...nameMistakes(backups, index),
     ...bondNameTaken(site, bond, each.name, index),
@@ -78,11 +77,12 @@ function isTapOf(device: string, name: string): boolean {
   return /^tap\d+-/.test(device) && device.replace(/^tap\d+-/, "") === name;
 }
 
-function takenAddress(servers: Raw[], number: number): Mistake[] {
-  const { address: value } = servers[number]!;
-  const first = servers.findIndex((other) => other.address === value);
+function takenAddress(servers: ReturnType<typeof rawServers>, number: number): Mistake[] {
+  const { path, raw } = servers[number]!;
+  const value = raw.address;
+  const first = servers.findIndex((other) => other.raw.address === value);
   if (!isAddress(value) || first === number) return [];
-  const reason = `${servers[first]!.what} has it already`;
+  const reason = `${servers[first]!.path} has it already`;
   const mend = "Give each server's own public address.";
-  return [{ path: `backups[${number - 1}].address`, value, reason, mend }];
+  return [{ path: `${path}.address`, value, reason, mend }];
 }

@@ -17,11 +17,10 @@ const codePoints = new Map<string, number>(
 
 /** Reads a code point, its number or its name; undefined when it is neither. */
 function parseDscp(value: unknown): number | undefined {
-  if (typeof value === "string" && !/^\d+$/.test(value)) return codePoints.get(value.toLowerCase());
-  const number = typeof value === "string" ? Number(value) : value;
-  return typeof number === "number" && Number.isInteger(number) && number >= 0 && number <= 63
-    ? number
-    : undefined;
+  if (typeof value === "string") {
+    return /^\d+$/.test(value) ? parseDscp(Number(value)) : codePoints.get(value.toLowerCase());
+  }
+  return Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 63 ? Number(value) : undefined;
 }
 
 /** Reads a port, a range, or a list of both; undefined when it is none. */

@@ -5,7 +5,7 @@ import { directContradictions } from "./bypass.ts";
 import { costsTwice } from "./cost.ts";
 import { forwardContradictions } from "./forwards.ts";
 import { lanMistakes } from "./lan.ts";
-import { dhcpContradictions } from "./lineInterface.ts";
+import { dhcpContradictions, isOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
 import { lanOf, networkContradictions } from "./networks.ts";
 import { halfLogin } from "./ovh.ts";
@@ -64,10 +64,11 @@ function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined, server: unknown)
   const mistakes: Mistake[] = [];
   const taken = new Map<string, number>();
   const { interface: onLan = "eth0" } = pi;
-  lines.forEach(({ gateway, interface: own = onLan }, index) => {
+  lines.forEach((line, index) => {
+    const { gateway, interface: own = onLan } = line;
     if (!isAddress(gateway)) return;
     const path = `lines[${index}].gateway`;
-    const lanSide = own === onLan;
+    const lanSide = isOnLan(line, pi);
     if (gateway === server) {
       const mend = "Give the address of the provider's box at home.";
       mistakes.push({ path, value: gateway, reason: "is the server itself", mend });
@@ -137,7 +138,7 @@ function tapNames(lines: Raw[], pi: Raw): Mistake[] {
 function keepalive({ interval = 1, timeout: value }: Raw): Mistake[] {
   const timeout = value ?? 4;
   if (typeof interval !== "number" || typeof timeout !== "number" || timeout > interval) return [];
-  const reason = `${value === undefined ? "without it 4 s are meant, which " : ""}is not longer than the interval of ${interval} s, so that one late ping would close a tunnel`;
   if (interval < 1 || interval > 60) return [];
+  const reason = `${value === undefined ? "without it 4 s are meant, which " : ""}is not longer than the interval of ${interval} s, so that one late ping would close a tunnel`;
   return [{ path: "vpn.keepalive.timeout", value, reason, mend: `Write ${2 * interval + 1} or more.` }];
 }

@@ -78,14 +78,15 @@ const addressMend = "Write four numbers with dots, such as 192.0.2.1 (IPv6 and n
 /** An IPv4 address. */
 export const address = told(isAddress, "is not an IPv4 address", addressMend);
 
+const notElsewhere = "is not the IPv4 address of a machine elsewhere";
+
 /** The IPv4 address of one machine that others can reach. */
-export const hostAddress = told(isReachable, "is not the IPv4 address of a machine elsewhere", addressMend);
+export const hostAddress = told(isReachable, notElsewhere, addressMend);
 
 /** An address of a server's own that it is to listen on. */
 export const bindAddress = judged((value) => {
   if (isReachable(value)) return undefined;
-  if (value !== "0.0.0.0")
-    return { reason: "is not the IPv4 address of a machine elsewhere", mend: addressMend };
+  if (value !== "0.0.0.0") return { reason: notElsewhere, mend: addressMend };
   return {
     reason: "stands for all addresses",
     mend: "Leave it out: without it tunnels are taken on all of them.",

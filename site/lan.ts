@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { addressNumber, type Cidr, contains, isAddress, isReserved } from "./address.ts";
+import { addressNumber, type Cidr, contains, isAddress, isBetween, isReserved } from "./address.ts";
 import { address, list, resolverAddress, told } from "./fields.ts";
 import { boxesOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
@@ -78,8 +78,7 @@ function rangeMistakes({ from, to }: Raw, network: Cidr, boxes: (string | undefi
     ...boxes.map((at, index) => ({ what: `the box of lines[${index}]`, at })),
   ];
   return fixed.flatMap(({ what, at }) => {
-    if (!isAddress(at) || addressNumber(at) < addressNumber(from) || addressNumber(at) > addressNumber(to))
-      return [];
+    if (!isAddress(at) || !isBetween(at, from, to)) return [];
     const reason = `the range from ${from} holds ${at}, ${what}`;
     return [{ path: "lan.dhcp.to", value: to, reason, mend: "Choose a range of addresses that nobody has." }];
   });

@@ -15,11 +15,14 @@ export const gateway = judged((value) => {
   return reason === undefined ? undefined : { reason, mend };
 });
 
-/** The boxes' addresses on the Pi's LAN, line by line; undefined for a line whose box is behind an interface of its own. */
-export function boxesOnLan(lines: Raw[], { interface: onLan = "eth0" }: Raw): (string | undefined)[] {
-  return lines.map(({ gateway: box, interface: own = onLan }) =>
-    own === onLan && isAddress(box) ? box : undefined,
-  );
+/** Whether a line's box is on the Pi's LAN, and not behind an interface of its own. */
+export function isOnLan({ interface: own }: Raw, { interface: onLan = "eth0" }: Raw): boolean {
+  return own === undefined || own === onLan;
+}
+
+/** The boxes' addresses on the Pi's LAN, line by line; undefined for a line whose box is elsewhere. */
+export function boxesOnLan(lines: Raw[], pi: Raw): (string | undefined)[] {
+  return lines.map((line) => (isOnLan(line, pi) && isAddress(line.gateway) ? line.gateway : undefined));
 }
 
 /** Gateways by DHCP on an interface that can't have them, or where another line has its box too. */

@@ -10,8 +10,9 @@ import {
   specialRange,
 } from "./address.ts";
 import { addressOnLan, judged, type Verdict } from "./fields.ts";
+import { isOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, asRecords, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw, rawServers } from "./raw.ts";
 
 /** What a bond's network could be instead, beside those that it can't share addresses with. */
 function choose(taken: string[] = []): string {
@@ -123,16 +124,11 @@ function bondNetworks({ bond, backups }: Raw): Own[] {
 type Placed = Pick<Mistake, "path" | "value">;
 
 /** The servers' addresses. */
-function strangers({ server, vpn, backups }: Raw): Placed[] {
-  const others = asRecords(backups);
-  return [
-    { path: "server.address", value: asRecord(server).address },
-    { path: "vpn.bind", value: asRecord(vpn).bind },
-    ...others.flatMap(({ address, bind }, index) => [
-      { path: `backups[${index}].address`, value: address },
-      { path: `backups[${index}].bind`, value: bind },
-    ]),
-  ];
+function strangers(site: Raw): Placed[] {
+  return rawServers(site).flatMap(({ path, raw, bindPath, bind }) => [
+    { path: `${path}.address`, value: raw.address },
+    { path: bindPath, value: bind },
+  ]);
 }
 
 /** Whence tunnels are to be taken. */
@@ -145,9 +141,9 @@ function sources({ vpn }: Raw): Placed[] {
 }
 
 /** The boxes on interfaces of their own; the others must be on the LAN. */
-function boxes(lines: Raw[], { interface: onLan = "eth0" }: Raw): Placed[] {
-  return lines.flatMap(({ gateway, interface: own = onLan }, index) =>
-    own === onLan ? [] : [{ path: `lines[${index}].gateway`, value: gateway }],
+function boxes(lines: Raw[], pi: Raw): Placed[] {
+  return lines.flatMap((line, index) =>
+    isOnLan(line, pi) ? [] : [{ path: `lines[${index}].gateway`, value: line.gateway }],
   );
 }
 

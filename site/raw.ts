@@ -10,3 +10,14 @@ export function asRecord(value: unknown): Raw {
 export function asRecords(value: unknown): Raw[] {
   return Array.isArray(value) ? value.map(asRecord) : [];
 }
+
+/** The site's servers in a config that may have mistakes, the main one first, with the paths of their fields. */
+export function rawServers({ server, vpn, backups }: Raw) {
+  return [
+    { path: "server", raw: asRecord(server), bindPath: "vpn.bind", bind: asRecord(vpn).bind },
+    ...asRecords(backups).map((raw, index) => {
+      const path = `backups[${index}]`;
+      return { path, raw, bindPath: `${path}.bind`, bind: raw.bind };
+    }),
+  ];
+}

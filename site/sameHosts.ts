@@ -1,19 +1,13 @@
 import { isAddress } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, asRecords, type Raw } from "./raw.ts";
+import { asRecord, type Raw, rawServers } from "./raw.ts";
 
 /**
  * Hosts that are one and the same by what the config says of them: a server that listens on another one's address, or a login
  * that leads to where another host's does. Behind one address several can be reached, each by a port of its own.
  */
 export function sameHosts(site: Raw): Mistake[] {
-  const servers = [
-    { path: "server", raw: asRecord(site.server), bindPath: "vpn.bind", bind: asRecord(site.vpn).bind },
-    ...asRecords(site.backups).map((raw, n) => ({
-      ...{ path: `backups[${n}]`, raw },
-      ...{ bindPath: `backups[${n}].bind`, bind: raw.bind },
-    })),
-  ];
+  const servers = rawServers(site);
   const binds = servers.flatMap(({ path, bind, bindPath }) => {
     const other = servers.find((each) => each.path !== path && isAddress(bind) && each.raw.address === bind);
     if (!other) return [];

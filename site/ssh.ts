@@ -3,7 +3,7 @@ import { z } from "zod";
 import { isAddress } from "./address.ts";
 import { judged, told, type Verdict, whole } from "./fields.ts";
 import { hostKey } from "./hostKey.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecord, type Raw, rawServers } from "./raw.ts";
 
 const host = judged((value): Verdict => {
   const reason = "is neither an address nor a name of a host";
@@ -59,14 +59,12 @@ const login = {
 };
 
 /** The ports by which the servers are reached, as far as the config is well formed. */
-export function loginPorts({ server, backups }: Raw): { port: number; whose: string }[] {
-  const servers = [
-    { raw: server, whose: "the server's" },
-    ...(Array.isArray(backups) ? backups : []).map((raw, index) => ({ raw, whose: `backups[${index}]'s` })),
-  ];
-  return servers.flatMap(({ raw, whose }) => {
-    const port = asRecord(asRecord(raw).ssh).port ?? 22;
-    return typeof port === "number" ? [{ port, whose }] : [];
+export function loginPorts(site: Raw): { port: number; whose: string }[] {
+  return rawServers(site).flatMap(({ path, raw }) => {
+    const port = asRecord(raw.ssh).port ?? 22;
+    return typeof port === "number"
+      ? [{ port, whose: path === "server" ? "the server's" : `${path}'s` }]
+      : [];
   });
 }
 

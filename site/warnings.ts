@@ -1,4 +1,4 @@
-import { addressNumber, isAddress } from "./address.ts";
+import { isAddress, isBetween } from "./address.ts";
 import { parseRate } from "./rate.ts";
 import { asRecord, asRecords, type Raw } from "./raw.ts";
 
@@ -39,12 +39,7 @@ function lentAddresses({ forwards, lan }: Raw): string[] {
   const { from, to } = asRecord(asRecord(lan).dhcp);
   if (!isAddress(from) || !isAddress(to)) return [];
   return asRecords(forwards).flatMap(({ to: host }, index) => {
-    if (
-      !isAddress(host) ||
-      addressNumber(host) < addressNumber(from) ||
-      addressNumber(host) > addressNumber(to)
-    )
-      return [];
+    if (!isAddress(host) || !isBetween(host, from, to)) return [];
     return `forwards[${index}].to is ${host}, which lan.dhcp may lend to another machine. Give that host a fixed address outside ${from} to ${to}.`;
   });
 }

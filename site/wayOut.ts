@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { isPrivate, isReachable, parseCidr } from "./address.ts";
+import { isAddress, isPrivate, isReachable } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, asRecords, type Raw } from "./raw.ts";
+import { asRecord, type Raw, rawServers } from "./raw.ts";
 
 const mend =
   "Write an address on the internet, such as 1.1.1.1, or false where nothing behind the server ever answers.";
@@ -17,17 +17,13 @@ export const wayOut = z
   .default("1.1.1.1");
 
 /** A server's own answer proves nothing of what it passes on. */
-export function wayOutContradictions({ activation, server, vpn, backups }: Raw): Mistake[] {
-  const { wayOut: value } = asRecord(activation);
-  const servers = [asRecord(server), asRecord(vpn), ...asRecords(backups)].flatMap(({ address, bind }) => [
-    address,
-    bind,
-  ]);
+export function wayOutContradictions(site: Raw): Mistake[] {
+  const { wayOut: value } = asRecord(site.activation);
+  if (!isAddress(value)) return [];
   const path = "activation.wayOut";
-  if (typeof value !== "string") return [];
-  if (servers.includes(value)) return [{ path, value, reason: "is a server of the site itself", mend }];
-  const cidr = parseCidr(`${value}/32`);
-  return cidr && isPrivate(cidr)
-    ? [{ path, value, reason: "is an address that nobody has on the internet", mend }]
-    : [];
+  if (rawServers(site).some(({ raw, bind }) => value === raw.address || value === bind)) {
+    return [{ path, value, reason: "is a server of the site itself", mend }];
+  }
+  if (!isPrivate({ address: value, prefix: 32 })) return [];
+  return [{ path, value, reason: "is an address that nobody has on the internet", mend }];
 }

@@ -144,6 +144,11 @@ function said(seen: Observation, label: string): string | undefined {
   return line?.slice(label.length + 2);
 }
 
+/** The numbers that a host told under a key. */
+function counts(seen: Observation, key: string): number[] {
+  return (all(seen, key)[0] ?? "").split(" ").map(Number);
+}
+
 /** The slaves that are up; undefined when the host does not answer. */
 function slavesUpOf(seen: Observation): Set<string> | undefined {
   if (seen.unreachable !== undefined) return undefined;
@@ -152,7 +157,7 @@ function slavesUpOf(seen: Observation): Set<string> | undefined {
 }
 
 function endReport({ host, taps }: End, seen: Observation, up: Set<string> | undefined): EndReport {
-  const [sent, answered] = (all(seen, "ping")[0] ?? "").split(" ").map(Number);
+  const [sent, answered] = counts(seen, "ping");
   const ms = all(seen, "ping_ms")[0];
   return {
     host,
@@ -246,8 +251,8 @@ function warningsOf(plan: Plan, seen: Observation): string[] {
 
 /** Full packets that don't pass where small ones all do. A single one may be lost by chance, of two directions. */
 function tooLarge(seen: Observation): string[] {
-  const counts = (key: string) => (all(seen, key)[0] ?? "").split(" ").map(Number);
-  const [[small = 0, back = 0], [sent = 0, answered = 0, mtu]] = [counts("ping"), counts("full")];
+  const [small = 0, back = 0] = counts(seen, "ping");
+  const [sent = 0, answered = 0, mtu] = counts(seen, "full");
   const lost = sent - answered;
   if (lost < 3 || small === 0 || back < small) return [];
   const what = `${lost} of ${sent} full packets (${mtu} bytes) across the bond got no answer, where all small ones did`;

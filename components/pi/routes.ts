@@ -70,12 +70,10 @@ export function piRoutes(plan: Plan): Routes {
     routes: [
       "# A line's packets leave by its box, whose route gateways.service sets and keeps, or not at all.",
       ...lines.map(({ table }) => `unreachable default metric 4096 table ${table}`),
-      ...(lan.routes.length > 0
-        ? [
-            "# At a boot without the LAN's switch it can't be set yet: gateways.service does it with the address.",
-          ]
-        : []),
-      ...lan.routes.map((route) => `${route} || true`),
+      ...lan.routes.flatMap((route) => [
+        "# At a boot without the LAN's switch it can't be set yet: gateways.service does it with the address.",
+        `${route} || true`,
+      ]),
       ...all.map((each) => `default via ${each.pi.peerAddress} dev ${each.pi.bond} table ${each.bondTable}`),
       ...(last === nowhereTable ? [`unreachable default metric 4096 table ${nowhereTable}`] : []),
     ],

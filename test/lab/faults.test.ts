@@ -2,7 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { cut, kill, reboot, restore, start } from "../../lab/index.ts";
 import { beginTrain, endTrain, far, longestOf, now } from "./direct.ts";
-import { deployedSite, eventually, must, slavesSettle } from "./site.ts";
+import { deployedSite, must, nothingMissing, slavesSettle } from "./site.ts";
 
 // Faults of a running site, each under a ping train of a LAN client to a far host: what it saw, and how both hosts ended.
 
@@ -71,9 +71,7 @@ async function becomesWhole(seconds: number): Promise<void> {
   // What died a moment ago may not have been missed yet.
   await wait(1);
   await slavesSettle(2, seconds);
-  for (const host of ["pi", "server"]) {
-    await eventually(host, 'drift=$(adsl-bonding-dev drift) && [ -z "$drift" ]', seconds);
-  }
+  await nothingMissing(seconds);
 }
 
 /** One fault: what happens, the longest gap that a LAN client may see, s, and for how long the site may be less than whole, s. */

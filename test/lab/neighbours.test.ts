@@ -3,7 +3,7 @@ import { externalAddress } from "../../lab/demo.ts";
 import { reboot } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { answer, answering, tryCall } from "./call.ts";
-import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
+import { must, mustUp, nothingMissing, pristineSite, slavesSettle } from "./site.ts";
 
 // Hosts that others have set up already: Docker's rules and netplan on the server, a ruleset by hand on the Pi.
 let stack: Stack;
@@ -79,13 +79,6 @@ async function dockerBegins(): Promise<void> {
   await must("server", `ip netns exec container ${answering("tcp:80")}`);
 }
 
-/** Both hosts miss nothing of ours. */
-async function nothingMissing(): Promise<void> {
-  for (const host of ["pi", "server"]) {
-    await eventually(host, 'drift=$(adsl-bonding-dev drift) && [ -z "$drift" ]', 60);
-  }
-}
-
 /** The site works at both ends, and so does what stood on the hosts before it. */
 async function bothWork(): Promise<void> {
   await slavesSettle(2, 60);
@@ -137,7 +130,7 @@ test("Docker's restart, netplan's apply and a ruleset loaded anew leave the site
   await must("server", dockerRestarts);
   await must("server", "netplan apply", 120);
   await must("pi", "systemctl restart nftables");
-  await nothingMissing();
+  await nothingMissing(60);
   await bothWork();
   expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
 });
@@ -146,7 +139,7 @@ test("so do reboots of both hosts: Docker begins after ours, the Pi's ruleset is
   await reboot("server");
   await dockerBegins();
   await reboot("pi");
-  await nothingMissing();
+  await nothingMissing(60);
   await bothWork();
   expect((await theirs()).pi).toBe(before.pi);
 });

@@ -72,6 +72,13 @@ export async function eventually(place: string, command: string, seconds: number
   await must(place, loop, seconds + 30);
 }
 
+/** Waits until neither host misses anything of ours. */
+export async function nothingMissing(seconds: number): Promise<void> {
+  for (const host of ["pi", "server"]) {
+    await eventually(host, 'drift=$(adsl-bonding-dev drift) && [ -z "$drift" ]', seconds);
+  }
+}
+
 /** The rate of the cake on a device, kbit/s. */
 export async function queueRate(host: string, device: string): Promise<number> {
   const found = await must(host, `tc qdisc show dev ${device} root`);
