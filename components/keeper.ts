@@ -12,7 +12,8 @@ export interface KeptBond {
  * Brings back what somebody else takes away. Our firewall table: whoever flushes all rules, as Debian's own
  * nftables.service does at each restart, leaves the server without a masquerade, and tunnels' packets free to leave by
  * another's box. And a bond, or a tap of one, that was deleted: its OpenVPN would go on without it for ever; or that was set down,
- * or lost its address: its routes go with that, or lead nowhere. A single rule or route that was deleted by hand stays so until
+ * or lost its address: its routes go with that, or lead nowhere. And the kernel's forwarding, which another program's settings may switch
+ * off. A single rule or route that was deleted by hand stays so until
  * the next `up`, which names it.
  */
 export function keeperService(names: Names, bonds: KeptBond[], exceptions: boolean): Service {
@@ -27,18 +28,19 @@ export function keeperService(names: Names, bonds: KeptBond[], exceptions: boole
       {
         path: unit.path,
         text: daemonUnit({
-          description: "our firewall, bond and taps come back where somebody takes them away",
+          description: "firewall, bond, taps and forwarding come back where somebody takes them away",
           needs: [names.firewallUnit.name],
           runs: [`ExecStart=${script}`],
           capabilities: "CAP_NET_ADMIN",
           families: "AF_NETLINK AF_UNIX",
+          setsSysctls: true,
         }),
       },
       {
         path: script,
         text: `#!/bin/sh
-# Brings our firewall table back whenever somebody flushes all rules, and a bond or a tap that was deleted or set down. Called by
-# systemd.
+# Brings our firewall table back whenever somebody flushes all rules, a bond or a tap that was deleted or set down, and forwarding
+# that was switched off. Called by systemd.
 set -u
 
 # What is being started or stopped is not active: a switch of ours is left alone. What was missed while its unit started is
@@ -69,6 +71,12 @@ ${looks.join("\n")}
   return 0
 }
 
+forwarding() {
+  [ "$(cat /proc/sys/net/ipv4/ip_forward)" = 0 ] || return 0
+  echo "forwarding was switched off, and is on again"
+  sysctl -q -w net.ipv4.ip_forward=1
+}
+
 table() {
   nft list table inet ${nftTable} >/dev/null 2>&1 ||
     { ${firewallScript} load && echo "our rules were flushed, and are back"; }${exceptions ? `\n  ${firewallScript} let_through` : ""}
@@ -76,13 +84,14 @@ table() {
 
 # What was taken away before the monitors listened is seen by the first round.
 {
-  ip -o monitor link address &
+  ip -o monitor link address netconf &
   echo begin
   nft monitor${exceptions ? "" : " tables"}
   kill $!
 } | while read -r line; do
   case $line in
-    begin) table; links ;;
+    begin) table; links; forwarding ;;
+    *" forwarding "*) forwarding ;;
     [0-9]* | Deleted*) links ;; # ip's: an interface by its number
     *) table ;;
   esac

@@ -25,6 +25,9 @@ export function namesOf({ site, at }: Pick<Plan, "site" | "at">) {
     shaperScript: `${folder}/shaper${at}`,
     watchProgram: `${folder}/watch`,
     hangupProgram: `${folder}/hangup`,
+    detourScript: `${folder}/detour`,
+    /** Where the bonds stand, by a file each, that traffic was led round. */
+    detourFolder: `/run/adsl-${site}-detour`,
     tunnel: (tunnel: string) => `${folder}/tunnel-${tunnel}.conf`,
     peer: (line: string) => `${folder}/peer-${line}${at}.conf`,
     certificate: (key: string) => `${folder}/keys/${key}.crt`,
@@ -52,6 +55,7 @@ export function namesOf({ site, at }: Pick<Plan, "site" | "at">) {
     shaperUnit: unit(`shaper${at}.service`),
     watchUnit: unit("watch.service"),
     hangupUnit: unit("hangup.service"),
+    detourUnit: unit("detour.service"),
     /** The template of all tunnels' units; an instance's name is `adsl-SITE-tunnel@NAME.service`. */
     tunnelTemplate: unit("tunnel@.service"),
     /** Where a tunnel's OpenVPN may write while it runs: under /run, gone with it. */

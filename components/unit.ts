@@ -68,11 +68,13 @@ interface Daemon {
   families: string;
   /** The one folder that it may write to. Default: none. */
   writes?: string;
+  /** Whether it may set sysctls. Default: no. */
+  setsSysctls?: boolean;
 }
 
 /** The text of a systemd unit that is started again whenever it ends, and may do no more than it must. */
 export function daemonUnit(daemon: Daemon): string {
-  const { description, runs, needs = [], wants = [], capabilities, families, writes } = daemon;
+  const { description, runs, needs = [], wants = [], capabilities, families, writes, setsSysctls } = daemon;
   return [
     "[Unit]",
     `Description=adsl-bonding: ${description}`,
@@ -97,7 +99,7 @@ export function daemonUnit(daemon: Daemon): string {
     "ProtectHostname=yes",
     "ProtectKernelLogs=yes",
     "ProtectKernelModules=yes",
-    "ProtectKernelTunables=yes",
+    ...(setsSysctls ? [] : ["ProtectKernelTunables=yes"]),
     `RestrictAddressFamilies=${families}`,
     ...confinement,
     "",

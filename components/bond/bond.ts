@@ -1,6 +1,7 @@
 import * as pulumi from "@pulumi/pulumi";
 import type { Plan } from "../../site/plan.ts";
 import { renderTunnelTemplate } from "../adslLine/openvpn.ts";
+import { detourService } from "../detour/detour.ts";
 import { hangupService } from "../hangup/hangup.ts";
 import type { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
@@ -38,7 +39,9 @@ export class Bond extends pulumi.ComponentResource {
       }
       for (const service of shaperService(plan, host)) ends[host].serve(this, service);
     }
-    for (const service of [...watchService(plan), ...hangupService(plan)]) ends.pi.serve(this, service);
+    for (const service of [...watchService(plan), ...hangupService(plan), ...detourService(plan)]) {
+      ends.pi.serve(this, service);
+    }
     this.registerOutputs();
   }
 }

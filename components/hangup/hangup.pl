@@ -1,13 +1,13 @@
 #!/usr/bin/perl
-# hangup TABLE SET NETWORK,... ALONE BOND,MARK...: ends the TCP connections of a bond that is dead, so that whoever has one
-# learns of it at once. NETWORKs (a.b.c.d/n) are the site's own.
+# hangup TABLE SET NETWORK,... ALONE FOLDER BOND,MARK...: ends the TCP connections of a bond that is dead, so that whoever has
+# one learns of it at once. NETWORKs (a.b.c.d/n) are the site's own.
 #
 # A bond is dead when it has had no live slave for a second while another one has, or for ALONE seconds (0: never): a
-# moment without any line is nobody's end. Its mark then stands in the nftables SET of TABLE, by which the rules answer
-# what a site's machine still sends over such a connection with a reset. One that only listens, as a download does, sends
-# nothing: so each is asked once for its state, by a SYN in the far end's name, which a TCP answers with an
-# acknowledgement whatever its number (RFC 5961, 4); the reset of that is true to the byte. It stands on what every Debian
-# has: perl-base and nft.
+# moment without any line is nobody's end. One that traffic was led round, and so has a file in FOLDER (detour), is as one without a
+# live slave. Its mark then stands in the nftables SET of TABLE, by which the rules answer what a site's machine still sends over
+# such a connection with a reset. One that only listens, as a download does, sends nothing: so each is asked once for its state,
+# by a SYN in the far end's name, which a TCP answers with an acknowledgement whatever its number (RFC 5961, 4); the reset of that is
+# true to the byte. It stands on what every Debian has: perl-base and nft.
 use strict;
 use warnings;
 use Socket qw(AF_INET SOCK_RAW inet_aton pack_sockaddr_in);
@@ -21,8 +21,9 @@ sub now {
   return (split " ", <$file>)[0];
 }
 
-sub carrier {
-  my ($bond) = @_;
+sub lives {
+  my ($bond, $folder) = @_;
+  return 0 if -e "$folder/$bond";
   open my $file, "<", "/sys/class/net/$bond/carrier" or return 0;
   return (<$file> // 0) == 1;
 }
@@ -90,7 +91,7 @@ sub dead {
 }
 
 sub main {
-  my ($table, $set, $networks, $alone, @words) = @_;
+  my ($table, $set, $networks, $alone, $folder, @words) = @_;
   my @networks = split /,/, $networks;
   my @bonds = map { my ($name, $mark) = split /,/; { name => $name, mark => $mark, dead => 0 } } @words;
   socket my $socket, AF_INET, SOCK_RAW, 255 or die "no socket: $!\n";
@@ -99,7 +100,7 @@ sub main {
   $| = 1;
   until ($ended) {
     my $now = now();
-    my @live = grep { carrier($_->{name}) } @bonds;
+    my @live = grep { lives($_->{name}, $folder) } @bonds;
     for my $bond (@bonds) {
       my $lives = grep { $_ == $bond } @live;
       my $dead = dead($bond, $lives, @live ? 1 : 0, $alone, $now);

@@ -18,7 +18,7 @@ export function hangupService(plan: Plan): Service[] {
   const networks = [plan.pi.lan, ...all.map(({ bond }) => bond.network)].join();
   const bonds = all.map(({ pi, bondMark }) => `${pi.bond},${bondMark}`);
   const alone = plan.direct.fallback ? patience : 0;
-  const words = [`"inet ${names.nftTable}"`, deadBonds, networks, alone, ...bonds];
+  const words = [`"inet ${names.nftTable}"`, deadBonds, networks, alone, names.detourFolder, ...bonds];
   const text = daemonUnit({
     description: `end of the connections over a dead bond of site ${plan.site}`,
     // The set of dead bonds is in the firewall's table: it begins anew with that.

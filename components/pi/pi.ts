@@ -28,8 +28,7 @@ export class Pi extends Machine {
         functions: wayOut.functions,
         counted: wayOut.counted,
         bonds: everyServer(plan).map((each) => each.pi.bond),
-        demands: `${backupsWork(plan)}ip -4 route get 192.0.2.1 | grep -qw "dev ${pi.bond}" || fail "traffic does not leave through ${pi.bond}"
-${wayOut.demanded}way="and traffic leaves through ${pi.bond}"`,
+        demands: `${backupsWork(plan)}${wayOut.demanded}`,
       }),
       sysctl: piSysctl(plan),
       // Not "dnsmasq": that one starts a service of its own.

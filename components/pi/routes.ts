@@ -1,4 +1,5 @@
 import { everyServer, type Plan, serverAddresses } from "../../site/plan.ts";
+import { boundRoutes } from "../detour/detour.ts";
 import type { Routes } from "../routes.ts";
 import { staying } from "./stays.ts";
 
@@ -12,6 +13,7 @@ const preference = {
   server: 1100,
   answers: 1150,
   specific: 1200,
+  bound: 1250,
   bypass: 31250,
   bond: 31300,
   fallback: 31900,
@@ -26,7 +28,7 @@ const nowhereTable = 21010;
 /**
  * The Pi's rules and tables. In this order: a tunnel's own packets leave by its box or not at all; the
  * servers' own addresses are reached outside the bonds; what belongs to a connection of a bond leaves by that; whatever
- * main knows better than a default route stays as it is; what is to leave past the bonds does, and what began there; the
+ * main knows better than a default route stays as it is; what is bound to a bond goes by that; what is to leave past the bonds does, and what began there; the
  * rest goes through the first bond that has a live slave. The network manager's default route in main is never touched: it
  * is the way out when none has, unless the site names another or wants none.
  */
@@ -36,6 +38,7 @@ export function piRoutes(plan: Plan): Routes {
   const last = fallback ? (fallback === "main" ? undefined : fallback.table) : nowhereTable;
   const all = everyServer(plan);
   const lan = lanFirst(lines, pi);
+  const bound = boundRoutes(plan, preference.bound);
   const kept = forwards.length > 0 || all.length > 1 ? all : [];
   // What the Pi itself tells the LAN of a connection has the mark, too.
   const inside = { pref: preference.answers - 1, selector: `to ${pi.lan}`, table: "main" as const };
@@ -58,6 +61,7 @@ export function piRoutes(plan: Plan): Routes {
         table: bondTable,
       })),
       { pref: preference.specific, table: "main", options: "suppress_prefixlength 0" },
+      ...bound.rules,
       ...ways.map(({ mark, table }) => ({ pref: preference.bypass, selector: `fwmark ${mark}`, table })),
       ...staying(plan).map(({ stayMark, table }) => ({
         pref: preference.bypass,
@@ -75,12 +79,14 @@ export function piRoutes(plan: Plan): Routes {
         `${route} || true`,
       ]),
       ...all.map((each) => `default via ${each.pi.peerAddress} dev ${each.pi.bond} table ${each.bondTable}`),
+      ...bound.routes,
       ...(last === nowhereTable ? [`unreachable default metric 4096 table ${nowhereTable}`] : []),
     ],
     tables: [
       ...lines.map(({ table }) => table),
       ...lan.tables,
       ...all.map(({ bondTable }) => bondTable),
+      ...bound.tables,
       ...ways.map(({ table }) => table),
       ...(last === nowhereTable ? [nowhereTable] : []),
     ],

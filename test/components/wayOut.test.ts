@@ -42,5 +42,8 @@ test("a site that wants no such check has none", () => {
   const plan = examplePlan((site) => {
     site.activation = { wayOut: false };
   });
-  expect(renderWayOut(plan)).toEqual({ functions: "", counted: "", demanded: "" });
+  const { functions, counted, demanded } = renderWayOut(plan);
+  expect({ functions, counted }).toEqual({ functions: "", counted: "" });
+  expect(demanded).toMatch(/^ip -4 route get /);
+  expect(demanded).not.toContain("way_out");
 });

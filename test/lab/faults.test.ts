@@ -271,6 +271,18 @@ const faults: Fault[] = [
     whole: 10,
   },
   {
+    what: "somebody switches forwarding off on the server",
+    happens: () => must("server", "sysctl -qw net.ipv4.ip_forward=0"),
+    gap: 2,
+    whole: 10,
+  },
+  {
+    what: "somebody switches forwarding off on the Pi",
+    happens: () => must("pi", "sysctl -qw net.ipv4.ip_forward=0"),
+    gap: 2,
+    whole: 10,
+  },
+  {
     what: "the Pi's network is restarted",
     happens: () => must("pi", "systemctl restart networking"),
     gap: 15,
