@@ -24,7 +24,7 @@ afterAll(async () => {
 });
 
 /** As Docker leaves a host where nobody told it of us: whatever is forwarded is dropped. */
-const blunder = "table ip blunder { chain forward { type filter hook forward priority 10; policy drop; } }";
+const blunder = "table ip blunder { chain forward { type filter hook forward priority 10; policy drop; }; }";
 const begin = () => must("server", `nft '${blunder}'`);
 const end = () => must("server", "nft delete table ip blunder");
 
