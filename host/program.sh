@@ -539,10 +539,10 @@ await_trial() {
 }
 
 # The timer that undoes a generation after so many seconds, and goes on until that is done.
-undo_in() { # SECONDS ID
+undo_in() { # SECONDS ID [OPTION]
   # What may be left of an earlier trial's has nothing to undo any more, and must not meddle with this one.
   systemctl stop "$prefix-revert.timer" "$prefix-revert.service" 2>/dev/null || true
-  systemd-run -q --collect --unit "$prefix-revert" --on-active "$1" --on-unit-inactive 30 \
+  systemd-run -q --collect ${3:-} --unit "$prefix-revert" --on-active "$1" --on-unit-inactive 30 \
     --timer-property AccuracySec=1s "$0" expire "$2"
 }
 
@@ -784,7 +784,7 @@ recover() {
   on_trial || return 0
   # Whatever fails, all the rest is done.
   set +e
-  to=$(running)
+  to=$(running) left=
   rm -f "$state/reserve"
   for which in undone trying; do
     tried=$state/$which
@@ -796,9 +796,17 @@ recover() {
     done
     lay_out "$to"
     swap_files "$tried" "$to"
+    left=$left$(left_over "$tried" "$to") id=$(id_of "$tried")
   done
   to_disk
-  rm -f "$state/trying" "$state/undone" "$state/switched"
+  if [ -n "$left$(misplaced "$to" whole)" ]; then
+    say "not all of it could be undone"
+    [ ! -f "$state/trying" ] || mv "$state/trying" "$state/undone"
+    # Timers start after this: it is not to wait for its own.
+    undo_in 30 "$id" --no-block
+  else
+    rm -f "$state/trying" "$state/undone" "$state/switched"
+  fi
   # Units pulled in with the old files would start now, or fail for want of them: start what is wanted.
   for unit in $(units_of "$to"); do systemctl start --no-block "$unit"; done
 }
@@ -894,6 +902,7 @@ ConditionPathExists=|$state/undone
 
 [Service]
 Type=oneshot
+TimeoutStartSec=300
 ExecStart=$0 recover
 
 [Install]

@@ -140,10 +140,15 @@ function up(id: string) {
   mustRun("confirm", id);
 }
 
-/** The power comes back: nothing runs, what is under /run is gone, and the program is called as systemd calls it. */
-function boot() {
+/** Nothing runs, and what is under /run is gone. */
+function powerOff() {
   for (const folder of ["active", "run"]) rmSync(at(folder), { recursive: true });
   for (const folder of ["active", "run"]) mkdirSync(at(folder));
+}
+
+/** The power comes back, and the program is called as systemd calls it. */
+function boot() {
+  powerOff();
   mustRun("recover");
   for (const name of enabled()) writeFileSync(at("active", name), "");
 }
@@ -253,6 +258,10 @@ const switched = () => {
   trying();
   mustRun("switch-now");
 };
+const switchedOff = () => {
+  switched();
+  powerOff();
+};
 
 describe("the power goes", () => {
   const after = (told: string) => {
@@ -269,11 +278,20 @@ describe("the power goes", () => {
     const interrupted = () => {
       switched();
       run(["expire", "second"], "", { at: 12, how: "cut" });
-      rmSync(at("active"), { recursive: true });
-      mkdirSync(at("active"));
+      powerOff();
     };
     cutEverywhere("cut", interrupted, ["recover"], after);
   });
+  test.each(["fail", "readonly"] as const)("and it recovers on a disk that takes nothing: %s", (how) =>
+    cutEverywhere(how, switchedOff, ["recover"], (told) => {
+      for (const name of enabled()) writeFileSync(at("active", name), "");
+      // What could not be done at the boot is the timer's.
+      if (onTrial()) expire("second");
+      expectWhole("first", told);
+      up("third");
+      expectWhole("third", told);
+    }),
+  );
   test("while a first deployment is tried", () => {
     const first = () => {
       fresh();
