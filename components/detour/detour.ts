@@ -58,7 +58,10 @@ export function detourService(plan: Plan): Service[] {
 }
 
 /** The script of that unit. */
-export function renderDetour(plan: Plan, { detourFolder }: Pick<Names, "detourFolder">): string {
+export function renderDetour(
+  plan: Plan,
+  { detourFolder, memory }: Pick<Names, "detourFolder" | "memory">,
+): string {
   const all = everyServer(plan);
   const facts = all.map(
     ({ pi, bondTable, server }) => `    ${pi.bond}) table=${bondTable} server=${server.host} ;;`,
@@ -113,7 +116,8 @@ look() { # look BOND
   bond "$1"
   if [ -e "$folder/$1" ]; then
     if steady "$how"; then back "$1"; fi
-  elif carries "$1" && silent "$how" && carries "$1" && other_way "$1"; then
+  elif carries "$1" && silent "$how" && carries "$1" && [ ! -e ${memory}/trying ] && other_way "$1"; then
+    # While a change is tried it is that which is looked at, and undone.
     leave "$1"
   fi
 }

@@ -40,7 +40,7 @@ function run(
     "ping",
     `#!/bin/sh\necho >>$FOLDER/asked\nn=$(grep -c '' $FOLDER/asked)\ncase " $* " in ${cases.join("\n")}\nesac\n`,
   );
-  const script = renderDetour(plan, { detourFolder: folder });
+  const script = renderDetour(plan, { detourFolder: folder, memory: folder });
   file("script", script);
   const env = { ...process.env, FOLDER: folder, PATH: `${folder}:${process.env.PATH}` };
   const inside = `carries() { true; }\nsleep() { :; }\n${words}`;

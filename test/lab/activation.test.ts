@@ -37,6 +37,8 @@ test("wrong gateways undo themselves, and say what did not work", async () => {
   expect(code).not.toBe(0);
   expect(stdout).toMatch(/pi settle/);
   expect(stdout).toMatch(/0 of 2 slaves of bond0 are up; 2 are needed/);
+  // With the last words of what failed.
+  expect(stdout).toMatch(/adsl-dev-tunnel@ovh\.service: \S/);
   for (const host of ["pi", "server"] as const) {
     await eventually(host, "[ ! -e /var/lib/adsl-bonding/dev/trying ]", 60);
     expect(currentOf(await status(host))).toBe(before[host]);
