@@ -9,6 +9,8 @@ export default defineConfig({
           name: "unit",
           include: ["test/{site,host,components,commands,toolchain}/**/*.test.ts"],
           exclude: ["test/host/{cuts,shell}.test.ts"],
+          // They take no time of note; a busy machine may.
+          testTimeout: 60_000,
         },
       },
       { test: { name: "shell", include: ["test/host/shell.test.ts"], testTimeout: 120_000 } },

@@ -542,7 +542,7 @@ await_trial() {
 undo_in() { # SECONDS ID [OPTION]
   # What may be left of an earlier trial's has nothing to undo any more, and must not meddle with this one.
   systemctl stop "$prefix-revert.timer" "$prefix-revert.service" 2>/dev/null || true
-  systemd-run -q --collect ${3:-} --unit "$prefix-revert" --on-active "$1" --on-unit-inactive 30 \
+  systemd-run -q --collect ${3:+"$3"} --unit "$prefix-revert" --on-active "$1" --on-unit-inactive 30 \
     --timer-property AccuracySec=1s "$0" expire "$2"
 }
 

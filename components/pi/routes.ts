@@ -1,5 +1,5 @@
 import { everyServer, type Plan, serverAddresses } from "../../site/plan.ts";
-import { boundRoutes } from "../detour/detour.ts";
+import { detourRoutes } from "../detour/detour.ts";
 import type { Routes } from "../routes.ts";
 import { staying } from "./stays.ts";
 
@@ -16,6 +16,7 @@ const preference = {
   bound: 1250,
   bypass: 31250,
   bond: 31300,
+  instead: 31890,
   fallback: 31900,
 };
 
@@ -38,7 +39,7 @@ export function piRoutes(plan: Plan): Routes {
   const last = fallback ? (fallback === "main" ? undefined : fallback.table) : nowhereTable;
   const all = everyServer(plan);
   const lan = lanFirst(lines, pi);
-  const bound = boundRoutes(plan, preference.bound);
+  const detour = detourRoutes(plan, preference);
   const kept = forwards.length > 0 || all.length > 1 ? all : [];
   // What the Pi itself tells the LAN of a connection has the mark, too.
   const inside = { pref: preference.answers - 1, selector: `to ${pi.lan}`, table: "main" as const };
@@ -61,7 +62,7 @@ export function piRoutes(plan: Plan): Routes {
         table: bondTable,
       })),
       { pref: preference.specific, table: "main", options: "suppress_prefixlength 0" },
-      ...bound.rules,
+      ...detour.rules,
       ...ways.map(({ mark, table }) => ({ pref: preference.bypass, selector: `fwmark ${mark}`, table })),
       ...staying(plan).map(({ stayMark, table }) => ({
         pref: preference.bypass,
@@ -79,14 +80,14 @@ export function piRoutes(plan: Plan): Routes {
         `${route} || true`,
       ]),
       ...all.map((each) => `default via ${each.pi.peerAddress} dev ${each.pi.bond} table ${each.bondTable}`),
-      ...bound.routes,
+      ...detour.routes,
       ...(last === nowhereTable ? [`unreachable default metric 4096 table ${nowhereTable}`] : []),
     ],
     tables: [
       ...lines.map(({ table }) => table),
       ...lan.tables,
       ...all.map(({ bondTable }) => bondTable),
-      ...bound.tables,
+      ...detour.tables,
       ...ways.map(({ table }) => table),
       ...(last === nowhereTable ? [nowhereTable] : []),
     ],

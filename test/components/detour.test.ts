@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { boundRoutes, detourService, renderDetour } from "../../components/detour/detour.ts";
+import { detourRoutes, detourService } from "../../components/detour/detour.ts";
+import { renderDetour } from "../../components/detour/script.ts";
 import type { Plan } from "../../site/plan.ts";
 import { examplePlan } from "../example.ts";
 
@@ -16,58 +17,77 @@ afterAll(() => rmSync(folder, { recursive: true }));
 
 const alone = examplePlan((site) => delete site.backups);
 
+interface Answer {
+  /** Who asks so, in ping's words, is answered. */
+  way: string;
+  /** From the so-manieth ping on. Default: all. */
+  from?: number;
+}
+
+const byLine = (plan: Plan, line: string) => `-m ${plan.lines.find(({ name }) => name === line)!.mark}`;
+
 /**
- * What the script's words come to on a host where these ways answer, a word of ping's each, from the so-manieth ping on.
- * Every interface carries, and main's default route is eth0's.
+ * What the script's words come to on a host where these ways answer. All bonds carry, unless told otherwise; main's default route is
+ * that of orange's box. What it sets stands in the file `set`, and the box that it takes instead in `instead`.
  */
-function run(
-  plan: Plan,
-  words: string,
-  answers: { way: string; from?: number }[],
-): { ok: boolean; said: string } {
+function run(plan: Plan, words: string, answers: Answer[], carrier = 1): string {
   const file = (name: string, text: string) => writeFileSync(join(folder, name), text, { mode: 0o755 });
   const cases = answers.map(
     ({ way, from = 1 }) => `*" ${way} "*) [ "$n" -lt ${from} ] || echo "From 203.0.113.1 icmp_seq=1" ;;`,
   );
+  const routes = [
+    ["main", "192.168.1.254"],
+    ...plan.lines.map(({ table, gateway }) => [table, gateway]),
+    ...plan.direct.ways.map(({ table }) => [table, "192.168.1.240"]),
+  ].map(([table, box]) => `*"table ${table}") echo "default via ${box} dev eth0 " ;;`);
   file("asked", "");
+  file("set", "");
   file(
     "ip",
-    '#!/bin/sh\necho "$*" >>$FOLDER/set\n[ "$3" != show ] || echo \'default via 192.168.1.254 dev eth0 \'\n',
+    `#!/bin/sh
+case $* in
+  *"show"*"table 21059") cat $FOLDER/instead 2>/dev/null ;;
+  *show*) case $* in ${routes.join("\n")} esac ;;
+  *"replace default via "*"table 21059") echo "default via $5 dev $7" >$FOLDER/instead ;;
+  *"flush table 21059") rm -f $FOLDER/instead ;;
+  *) echo "$*" >>$FOLDER/set ;;
+esac
+`,
   );
-  file("set", "");
   // Pings of a round are begun at once, each of them counts.
   file(
     "ping",
     `#!/bin/sh\necho >>$FOLDER/asked\nn=$(grep -c '' $FOLDER/asked)\ncase " $* " in ${cases.join("\n")}\nesac\n`,
   );
-  const script = renderDetour(plan, { detourFolder: folder, memory: folder });
-  file("script", script);
+  file("script", renderDetour(plan, { detourFolder: folder, memory: folder }));
   const env = { ...process.env, FOLDER: folder, PATH: `${folder}:${process.env.PATH}` };
-  const inside = `carries() { true; }\nsleep() { :; }\n${words}`;
-  const { status, stdout, stderr } = spawnSync(
-    "sh",
-    ["-c", `set -- nothing\n. ${folder}/script\n${inside}`],
-    { env, encoding: "utf8" },
-  );
+  const inside = `lives() { [ ${carrier} = 1 ] && [ ! -e "$folder/$1" ]; }\nsleep() { :; }\n${words}`;
+  const { stdout, stderr } = spawnSync("sh", ["-c", `set -- nothing\n. ${folder}/script\n${inside}`], {
+    env,
+    encoding: "utf8",
+  });
   expect(stderr).toBe("");
-  return { ok: status === 0, said: stdout };
+  return stdout;
 }
 
-const left = (plan: Plan, bond: string, answers: { way: string; from?: number }[]) => {
+/** Whether a bond is left, and by which rule's table. */
+const left = (plan: Plan, bond: string, answers: Answer[]) => {
   rmSync(join(folder, bond), { force: true });
-  const { said } = run(plan, `look ${bond}\n[ ! -e $folder/${bond} ] || echo left`, answers);
-  return said.includes("left");
+  return run(plan, `look ${bond}\ncat $folder/set`, answers).includes(
+    `throw default table ${plan.bondTable}`,
+  );
 };
 
-test("a bond is left where nobody answers by it, and somebody does by main's own way", () => {
-  expect(left(alone, "bond0", [{ way: "-I eth0" }])).toBe(true);
-  expect(left(alone, "bond0", [{ way: "-I bond0" }, { way: "-I eth0" }])).toBe(false);
+test("a bond is left where nobody answers by it, and somebody does by a box", () => {
+  expect(left(alone, "bond0", [{ way: byLine(alone, "orange") }])).toBe(true);
+  expect(left(alone, "bond0", [{ way: byLine(alone, "ovh") }])).toBe(true);
+  expect(left(alone, "bond0", [{ way: "-I bond0" }, { way: byLine(alone, "orange") }])).toBe(false);
   // Nor where no other way is better, or one round of three was answered.
   expect(left(alone, "bond0", [])).toBe(false);
-  expect(left(alone, "bond0", [{ way: "-I bond0", from: 8 }, { way: "-I eth0" }])).toBe(false);
+  expect(left(alone, "bond0", [{ way: "-I bond0", from: 8 }, { way: byLine(alone, "orange") }])).toBe(false);
 });
 
-test("a backup's bond is another way, unless it was left too; and so is the line of the fallback", () => {
+test("a backup's bond is another way, unless it was left too; a box is none where no fallback is wanted", () => {
   const plan = examplePlan((site) => {
     site.fallback = false;
     site.backups = [
@@ -75,25 +95,45 @@ test("a backup's bond is another way, unless it was left too; and so is the line
     ];
   });
   const spare = plan.backups[0]!.pi.bond;
-  expect(left(plan, "bond0", [{ way: "-I eth0" }])).toBe(false);
+  expect(left(plan, "bond0", [{ way: byLine(plan, "orange") }])).toBe(false);
   rmSync(join(folder, spare), { force: true });
   expect(left(plan, "bond0", [{ way: `-I ${spare}` }])).toBe(true);
   writeFileSync(join(folder, spare), "");
   expect(left(plan, "bond0", [{ way: `-I ${spare}` }])).toBe(false);
-  const byLine = examplePlan((site) => {
+  rmSync(join(folder, spare));
+});
+
+test("without a bond traffic leaves by another line's box, while nobody answers by the fallback's own", () => {
+  const chosen = examplePlan((site) => {
     delete site.backups;
     site.fallback = "ovh";
   });
-  const { fallback } = byLine.direct;
-  if (fallback === undefined || fallback === "main") throw new Error("no line");
-  expect(left(byLine, "bond0", [{ way: "-I eth0" }])).toBe(false);
-  expect(left(byLine, "bond0", [{ way: `-m ${fallback.mark}` }])).toBe(true);
+  for (const [plan, own, other, box] of [
+    [alone, "orange", "ovh", "192.168.1.240"],
+    [chosen, "ovh", "orange", "192.168.1.254"],
+  ] as const) {
+    const taken = (answers: Answer[], carrier = 0) => {
+      const said = run(plan, "fallback\ncat $FOLDER/instead 2>/dev/null || true", answers, carrier);
+      return /via (\S+)/.exec(said)?.[1];
+    };
+    rmSync(join(folder, "instead"), { force: true });
+    expect(taken([{ way: byLine(plan, own) }])).toBeUndefined();
+    expect(taken([])).toBeUndefined();
+    expect(taken([{ way: byLine(plan, other) }], 1)).toBeUndefined();
+    expect(taken([{ way: byLine(plan, other) }])).toBe(box);
+    // It stays while that one answers, and the own one doesn't.
+    expect(taken([{ way: byLine(plan, other) }])).toBe(box);
+    expect(taken([{ way: byLine(plan, own) }])).toBeUndefined();
+    expect(taken([{ way: byLine(plan, other) }])).toBe(box);
+    // A bond that lives again ends it.
+    expect(taken([{ way: byLine(plan, other) }], 1)).toBeUndefined();
+  }
 });
 
 test("it gets the traffic back when somebody answered three times in a row", () => {
-  const back = (answers: { way: string; from?: number }[]) => {
+  const back = (answers: Answer[]) => {
     writeFileSync(join(folder, "bond0"), "");
-    return run(alone, "look bond0", answers).said;
+    return run(alone, "look bond0", answers);
   };
   expect(back([{ way: "-I bond0" }])).toContain("answers again");
   expect(back([])).toBe("");
@@ -110,6 +150,6 @@ test("a site without another way has none, nor one that does not want its way ou
   expect(detourService(alone)).toHaveLength(1);
   for (const plan of [nowhere, unproved]) {
     expect(detourService(plan)).toEqual([]);
-    expect(boundRoutes(plan, 1).rules).toEqual([]);
+    expect(detourRoutes(plan, { bound: 1, instead: 2 }).rules).toEqual([]);
   }
 });

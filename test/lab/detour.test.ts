@@ -1,11 +1,20 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
-import { exec } from "../../lab/index.ts";
+import { cut, exec, restore } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
-import { beginTrain, endTrain, far, now, seenBy, transferWhile } from "./direct.ts";
+import {
+  beginTrain,
+  endTrain,
+  far,
+  now,
+  seenBy,
+  shutTunnels,
+  transferWhile,
+  tunnelsAgain,
+} from "./direct.ts";
 import { deployedSite, eventually, must, mustUp, slavesSettle } from "./site.ts";
 
-// A server that lives but passes nothing on: neither its bond nor OpenVPN can see that.
+// A server that lives but passes nothing on: neither its bond nor OpenVPN can see that. And a fallback whose own line is dead.
 
 let stack: Stack;
 
@@ -21,6 +30,8 @@ afterAll(async () => {
   ] as const) {
     await exec(place, `nft delete table ip ${table}`);
   }
+  await exec("server", "nft delete table inet shut");
+  await restore("orange");
 });
 
 /** As Docker leaves a host where nobody told it of us: whatever is forwarded is dropped. */
@@ -82,6 +93,33 @@ test("where no other way is better the traffic stays", async () => {
   await eventually("pi", leaves("eth0"), 30);
   await end();
   await eventually("pi", leaves("bond0"), 30);
+});
+
+test("without a tunnel traffic leaves by another line's box while the fallback's own line is dead", async () => {
+  await shutTunnels(true);
+  await slavesSettle(0);
+  expect(await externalAddress()).toBe(seenBy.orange);
+  await beginTrain(0.02);
+  await cut("orange");
+  await eventually("pi", "ip -4 route get 192.0.2.99 | grep -qw 'via 192.168.1.240'", 30);
+  await must("guest", "sleep 1");
+  const there = await endTrain();
+  expect(await externalAddress()).toBe(seenBy.ovh);
+  await beginTrain(0.02);
+  await restore("orange");
+  await eventually("pi", "ip -4 route get 192.0.2.99 | grep -qw 'via 192.168.1.254'", 30);
+  await must("guest", "sleep 1");
+  const back = await endTrain();
+  expect(await externalAddress()).toBe(seenBy.orange);
+  console.log(`longest gap: ${there.gap.toFixed(2)} s to the other box, ${back.gap.toFixed(2)} s back`);
+  expect(there.gap).toBeLessThan(20);
+  expect(back.gap).toBeLessThan(1.5);
+  await cut("orange");
+  await eventually("pi", "ip -4 route get 192.0.2.99 | grep -qw 'via 192.168.1.240'", 30);
+  await restore("orange");
+  await tunnelsAgain();
+  await eventually("pi", '[ -z "$(ip route show table 21059)" ]', 30);
+  expect(await externalAddress()).toBe(seenBy.server);
 });
 
 test("an up goes through meanwhile, and says so; the next one, with the server well, too", async () => {
