@@ -19,7 +19,7 @@ set -u
 bonds='${all.map((each) => each.pi.bond).join(" ")}'
 # A bond that is left has a file here.
 folder=${names.detourFolder}
-${behind(plan)}
+${direct.fallback ? behind(plan, " $near") : behind(plan)}
 bond() { # bond BOND
   case $1 in
 ${facts.join("\n")}
@@ -70,7 +70,7 @@ ${direct.fallback ? renderFallback(plan, direct.fallback) : ""}
 case $1 in
   watch)
     while sleep 3; do
-      for each in $bonds; do look "$each"; done${direct.fallback ? "\n      fallback" : ""}
+      for each in $bonds; do look "$each"; done${direct.fallback ? "\n      near=$(nearby)\n      fallback" : ""}
     done
     ;;
   clear)
@@ -99,6 +99,13 @@ lines='${lines.map(({ name }) => name).join(" ")}'
 box() { # box TABLE
   ip -4 route show default table "$1" 2>/dev/null | sed -n 's/^default via \\([0-9.]*\\) dev \\([^ ]*\\).*/\\1 \\2/p' | head -n 1
 }
+
+# Who tells that nothing gets out proves nothing: the Pi itself, and each box.
+nearby() {
+  ip -4 -o addr show | sed -n 's/.* inet \\([0-9.]*\\).*/-e \\1/p'
+  for each in ${[own, ...lines.map(({ table }) => table)].join(" ")}; do box "$each"; done | sed 's/ .*//; s/^/-e /'
+}
+near=$(nearby)
 
 # The line whose box it is, which may be none.
 line_of() { # line_of BOX

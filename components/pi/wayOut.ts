@@ -15,8 +15,9 @@ export interface WayOut {
  * A shell function that asks for a proof that traffic gets out. Packets towards an address on the internet die at the first routers on
  * their way (their TTL is 2 to 4: the server itself, or the box, takes the first hop). Whoever answers proves that packets are passed on
  * under an address that the answer finds back to. Nobody's host is asked for it but where none of these routers tells.
+ * @param near the shell's words for who else proves nothing, as grep's options
  */
-export function behind(plan: Plan): string {
+export function behind(plan: Plan, near = ""): string {
   const ends = everyServer(plan).flatMap(({ pi, server }) => [
     pi.address,
     pi.bondAddress,
@@ -31,7 +32,7 @@ behind() { # behind HOW TTL...
   shift
   # shellcheck disable=SC2086 # they are words
   for hops in "$@"; do ping -4 -n -c 1 -W 2 -t "$hops" $asked ${plan.wayOut} 2>&1 & done |
-    sed -nE 's/^(From|[0-9]+ bytes from) ([0-9.]+)[: ].*/\\2/p' | grep -qvxF ${nobody}
+    sed -nE 's/^(From|[0-9]+ bytes from) ([0-9.]+)[: ].*/\\2/p' | grep -qvxF ${nobody}${near}
 }
 `;
 }

@@ -22,6 +22,8 @@ interface Answer {
   way: string;
   /** From the so-manieth ping on. Default: all. */
   from?: number;
+  /** Who answers. Default: a router behind all of them. */
+  by?: string;
 }
 
 const byLine = (plan: Plan, line: string) => `-m ${plan.lines.find(({ name }) => name === line)!.mark}`;
@@ -33,7 +35,8 @@ const byLine = (plan: Plan, line: string) => `-m ${plan.lines.find(({ name }) =>
 function run(plan: Plan, words: string, answers: Answer[], carrier = 1): string {
   const file = (name: string, text: string) => writeFileSync(join(folder, name), text, { mode: 0o755 });
   const cases = answers.map(
-    ({ way, from = 1 }) => `*" ${way} "*) [ "$n" -lt ${from} ] || echo "From 203.0.113.1 icmp_seq=1" ;;`,
+    ({ way, from = 1, by = "203.0.113.1" }) =>
+      `*" ${way} "*) [ "$n" -lt ${from} ] || echo "From ${by} icmp_seq=1" ;;`,
   );
   const routes = [
     ["main", "192.168.1.254"],
@@ -47,6 +50,7 @@ function run(plan: Plan, words: string, answers: Answer[], carrier = 1): string 
     `#!/bin/sh
 case $* in
   *"show"*"table 21059") cat $FOLDER/instead 2>/dev/null ;;
+  *"addr show") echo "2: eth0    inet 192.168.7.9/24 scope global eth0" ;;
   *show*) case $* in ${routes.join("\n")} esac ;;
   *"replace default via "*"table 21059") echo "default via $5 dev $7" >$FOLDER/instead ;;
   *"flush table 21059") rm -f $FOLDER/instead ;;
@@ -82,6 +86,10 @@ test("a bond is left where nobody answers by it, and somebody does by a box", ()
   expect(left(alone, "bond0", [{ way: byLine(alone, "orange") }])).toBe(true);
   expect(left(alone, "bond0", [{ way: byLine(alone, "ovh") }])).toBe(true);
   expect(left(alone, "bond0", [{ way: "-I bond0" }, { way: byLine(alone, "orange") }])).toBe(false);
+  // What a box, or the Pi itself, says of its dead line is no answer.
+  for (const by of ["192.168.1.254", "192.168.7.9"]) {
+    expect(left(alone, "bond0", [{ way: byLine(alone, "orange"), by }])).toBe(false);
+  }
   // Nor where no other way is better, or one round of three was answered.
   expect(left(alone, "bond0", [])).toBe(false);
   expect(left(alone, "bond0", [{ way: "-I bond0", from: 8 }, { way: byLine(alone, "orange") }])).toBe(false);
