@@ -4,9 +4,9 @@ import { reboot } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
 
-// A server whose owner runs ufw, which drops whatever nobody has allowed.
+// A server whose owner runs ufw, which drops whatever nobody has allowed, and a Pi that forwards as one with Docker does: what that knows.
 let stack: Stack;
-let before: string;
+const before: Record<string, string> = {};
 
 /** The rules of ufw and of whoever else uses iptables, without ours. */
 const rules = "iptables-save | grep -v '^#' | sed 's/\\[[0-9:]*\\]//'";
@@ -21,6 +21,12 @@ beforeAll(async () => {
     "sed -i 's/^IPV6=.*/IPV6=no/' /etc/default/ufw && ufw limit 22/tcp && ufw --force enable",
     120,
   );
+  await must("pi", "apt-get -qq update && apt-get -qq -y --no-install-recommends install iptables", 300);
+  // Whoever deploys reaches the server through it.
+  await must(
+    "pi",
+    "iptables -A FORWARD -d 203.0.113.10 -j ACCEPT && iptables -A FORWARD -s 203.0.113.10 -j ACCEPT && iptables -P FORWARD DROP",
+  );
 });
 
 afterAll(async () => {
@@ -34,21 +40,25 @@ test("what ufw drops is named before anything is touched, with the exception tha
   expect(stdout).toContain("write `letThrough: { forward: [ip filter FORWARD] }` under server");
   expect(stdout).toContain("write `letThrough: { input: [ip filter INPUT] }` under server");
   expect(stdout).toMatch(/server: its firewall takes few logins by SSH within a time \(.*recent/);
+  expect(stdout).toContain("pi: its firewall's chain ip filter FORWARD drops what is forwarded");
+  expect(stdout).toContain("write `letThrough: { forward: [ip filter FORWARD] }` under pi");
   await must("server", "test ! -e /usr/local/sbin/adsl-bonding-dev");
   await must("server", "ufw delete limit 22/tcp && ufw allow 22/tcp", 120);
-  before = await must("server", rules);
+  for (const host of ["pi", "server"]) before[host] = await must(host, rules);
 });
 
 test("with the exceptions in the config the site works beside ufw, and takes tunnels from named sources alone", async () => {
   await must("server", "echo 192.0.2.11 ovh.example.net >>/etc/hosts");
   await stack.configure((site) => {
     site.server.letThrough = { forward: ["ip filter FORWARD"], input: ["ip filter INPUT"] };
+    site.pi.letThrough = { forward: ["ip filter FORWARD"] };
     site.vpn = { sources: ["ovh.example.net", "192.0.2.12"] };
   });
   await mustUp(stack);
   await slavesSettle(2);
   expect(await externalAddress()).toBe("203.0.113.10");
   expect(await must("server", "ufw status")).toMatch(/Status: active/);
+  expect(await must("pi", "iptables -S FORWARD")).toContain("adsl-bonding-dev");
 });
 
 test("a name that changes is followed within its minute, and one that is gone keeps what it last was", async () => {
@@ -75,6 +85,6 @@ test("ufw's reload, its own restart and one of the server leave the site working
 test("destroy takes the exceptions back, and leaves ufw's rules as they were", async () => {
   const { code, stdout, stderr } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
   expect(code, stdout + stderr).toBe(0);
-  expect(await must("server", rules)).toBe(before);
+  for (const host of ["pi", "server"]) expect(await must(host, rules), host).toBe(before[host]);
   expect(await must("server", "ufw status")).toMatch(/Status: active/);
 });
