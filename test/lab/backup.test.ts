@@ -244,10 +244,33 @@ test("a backup takes a dead server's place in the config, and nothing is removed
   );
 });
 
-test("destroy leaves nothing, and the old server can be cleared by hand", async () => {
+test("the old server, well again, becomes the backup, as it stands; taken out of the config it is left clean", async () => {
+  await start("server");
+  const exchange = (also: (site: { backups?: unknown[]; server: object }) => void) =>
+    stack.configure((site) => {
+      const { name: _, ...promoted } = site.backups[0];
+      const old = { ...site.server, name: "old" };
+      site.server = promoted;
+      site.backups = [old];
+      also(site);
+    });
+  await exchange(() => {});
+  await mustUp(stack);
+  await whole(["pi", "bond-old"], 30);
+  await whole(["server", "bond-dev"], 30);
+  expect(await externalAddress()).toBe(spare);
+  await exchange((site) => delete site.backups);
+  await mustUp(stack);
+  expect(await tracesOn("server")).toBe("");
+  expect(await must("pi", "ip -o link; ip rule; nft list table inet adsl_bonding_dev")).not.toMatch(
+    /bond-old|0x0*ad20|44320/,
+  );
+  await whole(["pi", "bond0"], 30);
+  expect(await externalAddress()).toBe(spare);
+});
+
+test("destroy leaves nothing", async () => {
   const { code, stdout, stderr } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
   expect(code, stdout + stderr).toBe(0);
-  await start("server");
-  await must("server", "adsl-bonding-dev remove");
   for (const host of ["pi", "server", "spare"]) expect(await tracesOn(host), host).toBe("");
 });
