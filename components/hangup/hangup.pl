@@ -3,8 +3,8 @@
 # one learns of it at once. NETWORKs (a.b.c.d/n) are the site's own.
 #
 # A bond is dead when it has had no live slave for a second while another one has, or for ALONE seconds (0: never): a
-# moment without any line is nobody's end. One that traffic was led round, and so has a file in FOLDER (detour), is as one without a
-# live slave. Its mark then stands in the nftables SET of TABLE, by which the rules answer what a site's machine still sends over
+# moment without any line is nobody's end. So is one that has had a file in FOLDER for a second: another way was found to be
+# better (detour). Its mark then stands in the nftables SET of TABLE, by which the rules answer what a site's machine still sends over
 # such a connection with a reset. One that only listens, as a download does, sends nothing: so each is asked once for its state,
 # by a SYN in the far end's name, which a TCP answers with an acknowledgement whatever its number (RFC 5961, 4); the reset of that is
 # true to the byte. It stands on what every Debian has: perl-base and nft.
@@ -21,9 +21,8 @@ sub now {
   return (split " ", <$file>)[0];
 }
 
-sub lives {
-  my ($bond, $folder) = @_;
-  return 0 if -e "$folder/$bond";
+sub carrier {
+  my ($bond) = @_;
   open my $file, "<", "/sys/class/net/$bond/carrier" or return 0;
   return (<$file> // 0) == 1;
 }
@@ -100,10 +99,11 @@ sub main {
   $| = 1;
   until ($ended) {
     my $now = now();
-    my @live = grep { lives($_->{name}, $folder) } @bonds;
+    my @live = grep { carrier($_->{name}) && !-e "$folder/$_->{name}" } @bonds;
     for my $bond (@bonds) {
       my $lives = grep { $_ == $bond } @live;
-      my $dead = dead($bond, $lives, @live ? 1 : 0, $alone, $now);
+      my $others = @live || -e "$folder/$bond->{name}" ? 1 : 0;
+      my $dead = dead($bond, $lives, $others, $alone, $now);
       next if $dead == $bond->{dead};
       my $word = $dead ? "add" : "delete";
       my $failed = system "nft $word element $table $set '{ $bond->{mark} }'";

@@ -80,6 +80,7 @@ test("who has TCP through that server learns that it is over", async () => {
   console.log(`a download was told after ${(seconds - 2).toFixed(1)} s`);
   expect(whole).toBe(false);
   expect(said).toContain("reset by peer");
+  expect(seconds).toBeLessThan(20);
   await end();
   await eventually("pi", leaves("bond0"), 30);
 });
