@@ -132,7 +132,7 @@ not_installed() {
 
 # Says which of the packages that were seen to have been removed since.
 lost_packages() {
-  [ -f "$state/wanted" ] || return 0
+  [ -s "$state/wanted" ] || return 0
   # shellcheck disable=SC2046 # the names are words
   not_installed $(cat "$state/wanted") | sed 's/.*/the package & is not installed/'
 }

@@ -46,14 +46,16 @@ export class Pi extends Machine {
 }
 
 /** The check's lines about the bonds to backup servers. */
-function backupsWork({ backups }: Plan): string {
+function backupsWork({ site, backups }: Plan): string {
   if (backups.length === 0) return "";
-  return `backup() { # backup BOND FAR-END: it has the same lines, and so as many of them must work
+  const { detourFolder } = namesOf({ site, at: "" });
+  return `backup() { # backup BOND FAR-END LEVEL: it has the same lines, and so as many of them must work
   up_there=$(${countSlaves("$1")})
   [ "$up_there" -ge "$needed" ] || fail "$up_there slaves of $1 are up; $needed are needed"
   ping -n -q -c 2 -i 0.3 -W 2 -I "$1" "$2" >/dev/null || fail "the far end $2 does not answer through $1"
+  [ "$3" != all ] || [ ! -e "${detourFolder}/$1" ] || fail "nothing behind the server of $1 answers"
 }
-${backups.map((each) => `backup ${each.pi.bond} ${each.pi.peerAddress}\n`).join("")}`;
+${backups.map((each) => `backup ${each.pi.bond} ${each.pi.peerAddress} "$1"\n`).join("")}`;
 }
 
 function piSysctl({ pi, lines }: Plan): Record<string, string | number> {

@@ -26,12 +26,12 @@ export function behind(plan: Plan, near = ""): string {
   ]);
   const nobody = [...new Set(ends)].map((own) => `-e ${own}`).join(" ");
   return `
-# Whether anybody further on tells of packets that leave as HOW says, in ping's words, and die after TTL hops; all at once, for 2 s.
+# Whether anybody further on tells of packets that leave as HOW says, in ping's words, and die after TTL hops; all at once, for 2 s or $patience.
 behind() { # behind HOW TTL...
   asked=$1
   shift
   # shellcheck disable=SC2086 # they are words
-  for hops in "$@"; do ping -4 -n -c 1 -W 2 -t "$hops" $asked ${plan.wayOut} 2>&1 & done |
+  for hops in "$@"; do ping -4 -n -c 1 -W "\${patience:-2}" -t "$hops" $asked ${plan.wayOut} 2>&1 & done |
     sed -nE 's/^(From|[0-9]+ bytes from) ([0-9.]+)[: ].*/\\2/p' | grep -qvxF ${nobody}${near}
 }
 `;

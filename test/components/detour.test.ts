@@ -18,6 +18,8 @@ afterAll(() => rmSync(folder, { recursive: true }));
 const alone = examplePlan((site) => delete site.backups);
 
 interface Answer {
+  /** With this TTL alone. Default: any. */
+  ttl?: number;
   /** Who asks so, in ping's words, is answered. */
   way: string;
   /** From the so-manieth ping on. Default: all. */
@@ -32,11 +34,11 @@ const byLine = (plan: Plan, line: string) => `-m ${plan.lines.find(({ name }) =>
  * What the script's words come to on a host where these ways answer. All bonds carry, unless told otherwise; main's default route is
  * that of orange's box. What it sets stands in the file `set`, and the box that it takes instead in `instead`.
  */
-function run(plan: Plan, words: string, answers: Answer[], carrier = 1): string {
+function run(plan: Plan, words: string, answers: Answer[], carrier = 1, farEnd = 0): string {
   const file = (name: string, text: string) => writeFileSync(join(folder, name), text, { mode: 0o755 });
   const cases = answers.map(
-    ({ way, from = 1, by = "203.0.113.1" }) =>
-      `*" ${way} "*) [ "$n" -lt ${from} ] || echo "From ${by} icmp_seq=1" ;;`,
+    ({ way, ttl, from = 1, by = "203.0.113.1" }) =>
+      `*" ${ttl === undefined ? "" : `-t ${ttl} `}${way} "*) [ "$n" -lt ${from} ] || echo "From ${by} icmp_seq=1" ;;`,
   );
   const routes = [
     ["main", "192.168.1.254"],
@@ -61,11 +63,16 @@ esac
   // Pings of a round are begun at once, each of them counts.
   file(
     "ping",
-    `#!/bin/sh\necho >>$FOLDER/asked\nn=$(grep -c '' $FOLDER/asked)\ncase " $* " in ${cases.join("\n")}\nesac\n`,
+    `#!/bin/sh\necho >>$FOLDER/asked\nn=$(grep -c '' $FOLDER/asked)\ncase " $* " in\n*" -q "*) exit $FAR_END ;;\n${cases.join("\n")}\nesac\n`,
   );
   file("script", renderDetour(plan, { detourFolder: folder, memory: folder }));
-  const env = { ...process.env, FOLDER: folder, PATH: `${folder}:${process.env.PATH}` };
-  const inside = `lives() { [ ${carrier} = 1 ] && [ ! -e "$folder/$1" ]; }\nsleep() { :; }\n${words}`;
+  const env = {
+    ...process.env,
+    FAR_END: String(farEnd),
+    FOLDER: folder,
+    PATH: `${folder}:${process.env.PATH}`,
+  };
+  const inside = `carries() { [ ${carrier} = 1 ]; }\nsleep() { :; }\n${words}`;
   const { stdout, stderr } = spawnSync("sh", ["-c", `set -- nothing\n. ${folder}/script\n${inside}`], {
     env,
     encoding: "utf8",
@@ -75,9 +82,9 @@ esac
 }
 
 /** Whether a bond is left, and by which rule's table. */
-const left = (plan: Plan, bond: string, answers: Answer[]) => {
+const left = (plan: Plan, bond: string, answers: Answer[], farEnd = 0) => {
   rmSync(join(folder, bond), { force: true });
-  return run(plan, `look ${bond}\ncat $folder/set`, answers).includes(
+  return run(plan, `look ${bond}\ncat $folder/set`, answers, 1, farEnd).includes(
     `throw default table ${plan.bondTable}`,
   );
 };
@@ -86,6 +93,10 @@ test("a bond is left where nobody answers by it, and somebody does by a box", ()
   expect(left(alone, "bond0", [{ way: byLine(alone, "orange") }])).toBe(true);
   expect(left(alone, "bond0", [{ way: byLine(alone, "ovh") }])).toBe(true);
   expect(left(alone, "bond0", [{ way: "-I bond0" }, { way: byLine(alone, "orange") }])).toBe(false);
+  // It is no server that passes nothing on where not even its end of the bond answers.
+  expect(left(alone, "bond0", [{ way: byLine(alone, "orange") }], 1)).toBe(false);
+  // The other way is proved by the address itself.
+  expect(left(alone, "bond0", [{ way: byLine(alone, "orange"), ttl: 2 }])).toBe(false);
   // What a box, or the Pi itself, says of its dead line is no answer.
   for (const by of ["192.168.1.254", "192.168.7.9"]) {
     expect(left(alone, "bond0", [{ way: byLine(alone, "orange"), by }])).toBe(false);
@@ -111,6 +122,17 @@ test("a backup's bond is another way, unless it was left too; a box is none wher
   rmSync(join(folder, spare));
 });
 
+test("a fallback that is no line's box is left alone", () => {
+  const dead = (own: string) =>
+    run(
+      alone,
+      `box() { [ $1 != main ] || echo "${own}"; }\nfallback\ncat $FOLDER/set`,
+      [{ way: byLine(alone, "ovh") }],
+      0,
+    );
+  for (const own of ["- wwan0", "- -", "192.168.9.1 eth0"]) expect(dead(own)).toBe("");
+});
+
 test("without a bond traffic leaves by another line's box, while nobody answers by the fallback's own", () => {
   const chosen = examplePlan((site) => {
     delete site.backups;
@@ -133,6 +155,10 @@ test("without a bond traffic leaves by another line's box, while nobody answers 
     expect(taken([{ way: byLine(plan, other) }])).toBe(box);
     expect(taken([{ way: byLine(plan, own) }])).toBeUndefined();
     expect(taken([{ way: byLine(plan, other) }])).toBe(box);
+    // A box that has moved is none to go by.
+    writeFileSync(join(folder, "instead"), "default via 192.168.1.77 dev eth0\n");
+    expect(taken([{ way: byLine(plan, own) }])).toBeUndefined();
+    expect(taken([{ way: byLine(plan, other) }])).toBe(box);
     // A bond that lives again ends it.
     expect(taken([{ way: byLine(plan, other) }], 1)).toBeUndefined();
   }
@@ -144,7 +170,9 @@ test("it gets the traffic back when somebody answered three times in a row", () 
     return run(alone, "look bond0", answers);
   };
   expect(back([{ way: "-I bond0" }])).toContain("answers again");
-  expect(back([])).toBe("");
+  expect(back([{ way: "-I bond0", ttl: 64 }])).toContain("answers again");
+  expect(back([{ way: byLine(alone, "ovh") }])).toBe("");
+  expect(back([])).toContain("no other way works either");
 });
 
 test("a site without another way has none, nor one that does not want its way out proved", () => {
