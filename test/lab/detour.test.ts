@@ -111,7 +111,8 @@ test("without a tunnel traffic leaves by another line's box while the fallback's
   expect(await externalAddress()).toBe(seenBy.ovh);
   await beginTrain(0.02);
   await restore("orange");
-  await eventually("pi", "ip -4 route get 192.0.2.99 | grep -qw 'via 192.168.1.254'", 30);
+  // After a minute at least.
+  await eventually("pi", "ip -4 route get 192.0.2.99 | grep -qw 'via 192.168.1.254'", 90);
   await must("guest", "sleep 1");
   const back = await endTrain();
   expect(await externalAddress()).toBe(seenBy.orange);
