@@ -10,8 +10,8 @@ import { staying } from "./stays.ts";
 const preference = {
   tunnels: 1000,
   lan: 1050,
-  server: 1100,
-  answers: 1150,
+  answers: 1100,
+  server: 1110,
   specific: 1200,
   bound: 1250,
   bypass: 31250,
@@ -27,8 +27,9 @@ const lanTable = 20999;
 const nowhereTable = 21010;
 
 /**
- * The Pi's rules and tables. In this order: a tunnel's own packets leave by its box or not at all; the
- * servers' own addresses are reached outside the bonds; what belongs to a connection of a bond leaves by that; whatever
+ * The Pi's rules and tables. In this order: a tunnel's own packets leave by its box or not at all; what belongs to a
+ * connection of a bond leaves by that, be it an operator's to a host that has just become a server of the site; the
+ * servers' own addresses are reached outside the bonds; whatever
  * main knows better than a default route stays as it is; what is bound to a bond goes by that; what is to leave past the bonds does, and what began there; the
  * rest goes through the first bond that has a live slave. The network manager's default route in main is never touched: it
  * is the way out when none has, unless the site names another or wants none.
@@ -47,6 +48,12 @@ export function piRoutes(plan: Plan): Routes {
     rules: [
       ...lines.map(({ mark, table }) => ({ pref: preference.tunnels, selector: `fwmark ${mark}`, table })),
       ...lan.rules,
+      ...(kept.length > 0 ? [inside] : []),
+      ...kept.map(({ bondMark, bondTable }) => ({
+        pref: preference.answers,
+        selector: `fwmark ${bondMark}`,
+        table: bondTable,
+      })),
       ...serverAddresses(plan).flatMap((address, index) => {
         const first = { pref: preference.server + 2 * index, selector: `to ${address}` };
         // Where main has no default route, as in a set-up that leaves it to the bond: by the first line's box.
@@ -55,12 +62,6 @@ export function piRoutes(plan: Plan): Routes {
           { ...first, pref: first.pref + 1, table: lines[0]!.table },
         ];
       }),
-      ...(kept.length > 0 ? [inside] : []),
-      ...kept.map(({ bondMark, bondTable }) => ({
-        pref: preference.answers,
-        selector: `fwmark ${bondMark}`,
-        table: bondTable,
-      })),
       { pref: preference.specific, table: "main", options: "suppress_prefixlength 0" },
       ...detour.rules,
       ...ways.map(({ mark, table }) => ({ pref: preference.bypass, selector: `fwmark ${mark}`, table })),

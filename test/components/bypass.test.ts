@@ -83,7 +83,7 @@ test("without a fallback the last rule leads nowhere; by default main is asked a
 });
 
 test("what the Pi tells the LAN of a connection stays on the LAN wherever connections have a bond's mark", () => {
-  const inside = { pref: 1149, selector: "to 192.168.1.0/24", table: "main" };
+  const inside = { pref: 1099, selector: "to 192.168.1.0/24", table: "main" };
   const withForward = examplePlan((s) => (s.forwards = [{ ports: 8080, to: "192.168.1.10" }]));
   expect(piRoutes(withForward).rules).toContainEqual(inside);
   expect(piRoutes(examplePlan(() => {})).rules).not.toContainEqual(inside);

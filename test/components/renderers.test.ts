@@ -61,7 +61,7 @@ test("forwards of ports and ranges, to the Pi and to a LAN host, at both ends", 
   });
   expect(renderFirewall(namesOf(plan), serverFirewall(plan))).toMatchSnapshot("server");
   expect(renderFirewall(namesOf(plan), piFirewall(plan))).toMatchSnapshot("pi");
-  expect(piRoutes(plan).rules).toContainEqual({ pref: 1150, selector: "fwmark 44288", table: 21000 });
+  expect(piRoutes(plan).rules).toContainEqual({ pref: 1100, selector: "fwmark 44288", table: 21000 });
 });
 
 test("nobody begins a connection into the LAN from a bond or a line's own interface, but by a forward", () => {
@@ -141,14 +141,14 @@ test("a server that is logged in to at another address than its tunnels' is reac
       { name: "spare", address: "203.0.114.20", ssh: { ...s.server.ssh, host: "spare.example.net" } },
     ];
   });
-  const reached = piRoutes(plan).rules.filter(({ pref }) => pref >= 1100 && pref < 1149);
+  const reached = piRoutes(plan).rules.filter(({ pref }) => pref >= 1110 && pref < 1150);
   expect(reached.map(({ pref, selector }) => `${pref} ${selector}`)).toEqual([
-    "1100 to 203.0.113.10",
-    "1101 to 203.0.113.10",
-    "1102 to 203.0.113.11",
-    "1103 to 203.0.113.11",
-    "1104 to 203.0.114.20",
-    "1105 to 203.0.114.20",
+    "1110 to 203.0.113.10",
+    "1111 to 203.0.113.10",
+    "1112 to 203.0.113.11",
+    "1113 to 203.0.113.11",
+    "1114 to 203.0.114.20",
+    "1115 to 203.0.114.20",
   ]);
   expect(renderFirewall(namesOf(plan), piFirewall(plan))).toContain(
     "ip daddr != { 203.0.113.10, 203.0.113.11, 203.0.114.20 }",

@@ -104,7 +104,10 @@ function longestPause(times: number[]): { began: number; seconds: number } {
   return pauses.sort((one, other) => other.seconds - one.seconds)[0]!;
 }
 
-test("up deploys the site with both servers, and a second one changes nothing", async () => {
+test("a backup is added to a site that runs, whose bond leads to it until then; a further up changes nothing", async () => {
+  await stack.configure((site) => delete site.backups);
+  await mustUp(stack);
+  await whole(bonds[0], 30);
   await stack.configure((site) => {
     site.forwards = [
       { ports: 8080, to: client, toPorts: 80 },
