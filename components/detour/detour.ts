@@ -37,8 +37,9 @@ export function detourRoutes(plan: Plan, pref: { bound: number; instead: number 
 }
 
 /**
- * Leads the traffic round a server that lives but passes nothing on, as one whose firewall was changed by another program: neither its bond nor
- * OpenVPN can see that. And, where traffic leaves by a box, round one whose line is dead. None where there is no other way, or the site does not want its way out proved.
+ * Leads the traffic round a server that lives but passes nothing on, as one whose firewall was changed by another program: neither its
+ * bond nor OpenVPN can see that. And, where traffic leaves by a box, round one whose line is dead. None where there is no other
+ * way, or the site does not want its way out proved.
  */
 export function detourService(plan: Plan): Service[] {
   // One for all bonds: the main one's.
