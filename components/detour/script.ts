@@ -45,7 +45,7 @@ other_way() { # other_way BOND
   for other in $bonds; do
     if [ "$other" != "$1" ] && lives "$other" && behind "${bound("$other", plan)}" 64; then return 0; fi
   done
-${direct.fallback ? "  by_box" : "  return 1"}
+${direct.fallback ? "  # In a shell of its own: it asks with words and a patience of its own.\n  (by_box)" : "  return 1"}
 }
 
 # Such a route ends the search in its table, and the next rule is asked.
@@ -74,10 +74,9 @@ look() { # look BOND
     if steady "$how" 2 3 4 64; then
       back "$1" "somebody behind it answers again"
     elif carries "$1" && ! other_way "$1" && ! other_way "$1"; then
-      bond "$1"
       back "$1" "no other way works either"
     fi
-  elif lives "$1" && silent "$how" 2 3 4 && other_way "$1" && bond "$1" && lives "$1" && passes_nothing; then
+  elif lives "$1" && silent "$how" 2 3 4 && other_way "$1" && lives "$1" && passes_nothing; then
     leave "$1"
   fi
 }

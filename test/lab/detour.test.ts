@@ -40,14 +40,17 @@ const blunder = "table ip blunder { chain forward { type filter hook forward pri
 const begin = () => must("server", `nft '${blunder}'`);
 const end = () => must("server", "nft delete table ip blunder");
 
-/** Whether the Pi's traffic leaves through the bond, or through the LAN's interface to a box. */
-const leaves = (device: "bond0" | "eth0") => `ip -4 route get 192.0.2.99 | grep -qw 'dev ${device}'`;
+/** Whether the Pi's traffic leaves so, in the words of ip(8). */
+const leaves = (way: string) => `ip -4 route get 192.0.2.99 | grep -qw '${way}'`;
+
+/** How it leaves by the bond, by any box, and by either line's. */
+const by = { bond: "dev bond0", box: "dev eth0", ovh: "via 192.168.1.240", orange: "via 192.168.1.254" };
 
 test("traffic goes by a box until the server passes it on again", async () => {
   expect(await externalAddress()).toBe(seenBy.server);
   await beginTrain(0.02);
   await begin();
-  await eventually("pi", leaves("eth0"), 30);
+  await eventually("pi", leaves(by.box), 30);
   await must("guest", "sleep 1");
   const there = await endTrain();
   expect(await externalAddress()).toBe(seenBy.orange);
@@ -61,7 +64,7 @@ test("traffic goes by a box until the server passes it on again", async () => {
   await beginTrain(0.02);
   const since = await now();
   await end();
-  await eventually("pi", leaves("bond0"), 30);
+  await eventually("pi", leaves(by.bond), 30);
   const after = (await now()) - since;
   await must("guest", "sleep 1");
   const back = await endTrain();
@@ -76,14 +79,14 @@ test("traffic goes by a box until the server passes it on again", async () => {
 test("who has TCP through that server learns that it is over", async () => {
   const { whole, seconds, said } = await transferWhile("down", 30_000_000, async () => {
     await begin();
-    await eventually("pi", leaves("eth0"), 30);
+    await eventually("pi", leaves(by.box), 30);
   });
   console.log(`a download was told after ${(seconds - 2).toFixed(1)} s`);
   expect(whole).toBe(false);
   expect(said).toContain("reset by peer");
   expect(seconds).toBeLessThan(20);
   await end();
-  await eventually("pi", leaves("bond0"), 30);
+  await eventually("pi", leaves(by.bond), 30);
 });
 
 test("where no other way is better the traffic stays", async () => {
@@ -92,11 +95,11 @@ test("where no other way is better the traffic stays", async () => {
   for (const box of ["ovh", "orange"]) await must(box, `nft '${hush}'`);
   await begin();
   await must("guest", "sleep 25");
-  await must("pi", leaves("bond0"));
+  await must("pi", leaves(by.bond));
   for (const box of ["ovh", "orange"]) await must(box, "nft delete table ip hush");
-  await eventually("pi", leaves("eth0"), 30);
+  await eventually("pi", leaves(by.box), 30);
   await end();
-  await eventually("pi", leaves("bond0"), 30);
+  await eventually("pi", leaves(by.bond), 30);
 });
 
 test("without a tunnel traffic leaves by another line's box while the fallback's own line is dead", async () => {
@@ -105,14 +108,14 @@ test("without a tunnel traffic leaves by another line's box while the fallback's
   expect(await externalAddress()).toBe(seenBy.orange);
   await beginTrain(0.02);
   await cut("orange");
-  await eventually("pi", "ip -4 route get 192.0.2.99 | grep -qw 'via 192.168.1.240'", 30);
+  await eventually("pi", leaves(by.ovh), 30);
   await must("guest", "sleep 1");
   const there = await endTrain();
   expect(await externalAddress()).toBe(seenBy.ovh);
   await beginTrain(0.02);
   await restore("orange");
   // After a minute at least.
-  await eventually("pi", "ip -4 route get 192.0.2.99 | grep -qw 'via 192.168.1.254'", 90);
+  await eventually("pi", leaves(by.orange), 90);
   await must("guest", "sleep 1");
   const back = await endTrain();
   expect(await externalAddress()).toBe(seenBy.orange);
@@ -120,7 +123,7 @@ test("without a tunnel traffic leaves by another line's box while the fallback's
   expect(there.gap).toBeLessThan(20);
   expect(back.gap).toBeLessThan(1.5);
   await cut("orange");
-  await eventually("pi", "ip -4 route get 192.0.2.99 | grep -qw 'via 192.168.1.240'", 30);
+  await eventually("pi", leaves(by.ovh), 30);
   await restore("orange");
   await tunnelsAgain();
   await eventually("pi", '[ -z "$(ip route show table 21059)" ]', 30);
@@ -134,7 +137,7 @@ test("an up goes through meanwhile, and says so; the next one, with the server w
     chain output { type filter hook output priority 0; ip daddr ${seenBy.server} icmp type { time-exceeded, destination-unreachable } drop; }
   }`;
   await must("internet", `nft '${hush}'`);
-  await eventually("pi", leaves("eth0"), 30);
+  await eventually("pi", leaves(by.box), 30);
   await stack.configure((site) => {
     site.vpn = { ...site.vpn, verbosity: 4 };
   });
@@ -143,9 +146,9 @@ test("an up goes through meanwhile, and says so; the next one, with the server w
   expect((await checks()).pi).toContain(
     "but nothing behind the server answers, and traffic goes another way",
   );
-  await eventually("pi", leaves("eth0"), 30);
+  await eventually("pi", leaves(by.box), 30);
   await must("internet", "nft delete table ip hush");
-  await eventually("pi", leaves("bond0"), 30);
+  await eventually("pi", leaves(by.bond), 30);
   await stack.configure((site) => {
     site.vpn = { ...site.vpn, verbosity: 3 };
   });
