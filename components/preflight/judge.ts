@@ -62,16 +62,26 @@ export function doubt(host: string, pinned: string, facts: Facts): string[] {
 }
 
 /**
- * The hosts that run different generations, each with its own, though none has undone a change, or tries one: as when a
- * snapshot of one was put back. Nothing that a host tells of itself differs then, so that an `up` would see nothing to do.
+ * What is told where the hosts, or they and the state, have parted, though no host has undone a change, or tries one: as when
+ * snapshots were put back. Nothing that a host tells of itself differs then, so that an `up` would see nothing to do.
+ * @param left the generation that the last `up` left, as the state has it
  */
-export function parted(hosts: { host: string; facts: Facts }[]): { host: string; generation: string }[] {
+export function parted(
+  hosts: { host: string; facts: Facts }[],
+  left: string | undefined,
+): string | undefined {
+  if (hosts.some(({ facts }) => facts.has("unsettled"))) return undefined;
   const run = hosts.flatMap(({ host, facts }) => {
     const generation = facts.get("generation")?.[0];
     return generation ? [{ host, generation }] : [];
   });
-  const same = new Set(run.map(({ generation }) => generation)).size < 2;
-  return same || hosts.some(({ facts }) => facts.has("unsettled")) ? [] : run;
+  const [first, ...others] = new Set(run.map(({ generation }) => generation));
+  if (others.length > 0) {
+    const which = run.map(({ host, generation }) => `${host} ${generation}`).join(", ");
+    return `the hosts run different generations (${which}), as after a snapshot of one was put back`;
+  }
+  if (!first || !left || first === left) return undefined;
+  return `the hosts run the generation ${first}, and the state knows of ${left}: as after snapshots of all were put back, an older state was, or an \`up\` was killed at its end, or made with another copy of the state`;
 }
 
 /**

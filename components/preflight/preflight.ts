@@ -4,6 +4,7 @@ import { inspect, type Observation } from "../../host/inspect.ts";
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
 import { adviseCiphers, doubt, judge, lacks, parted } from "./judge.ts";
+import { lastGeneration } from "./lastUp.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
 import { addressDoubts, addressProblems, routeDoubts, routeProblems } from "./networks.ts";
 import { mayBeShut, suspect } from "./ports.ts";
@@ -29,6 +30,7 @@ export interface Found {
  */
 export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   const all = everyServer(plan);
+  const left = await lastGeneration();
   // The servers first: they listen on the tunnels' ports, where no tunnels stand yet that prove the way, for the Pi to try each
   // line with. Where one's own firewall still has to let the tunnels in, that could only fail.
   const servers = await Promise.all(
@@ -60,11 +62,12 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   for (const line of adviseCiphers(plan.vpn.ciphers[0]!, pi.facts)) await pulumi.log.info(line);
   for (const line of warnOfOffers(pi.facts)) await pulumi.log.warn(`pi: ${line}`);
   for (const line of hosts.flatMap(({ seen }) => lacks(seen.host, seen.facts))) await pulumi.log.warn(line);
-  const apart = parted(hosts.map(({ seen }) => seen));
-  if (apart.length > 0) {
-    const which = apart.map(({ host, generation }) => `${host} ${generation}`).join(", ");
-    const why = `the hosts run different generations (${which}), as after a snapshot of one was put back`;
-    await pulumi.log.warn(`${why}: \`up\` brings them together, and gives each of them everything again`);
+  const apart = parted(
+    hosts.map(({ seen }) => seen),
+    left,
+  );
+  if (apart) {
+    await pulumi.log.warn(`${apart}. \`up\` brings them together, and gives each host everything again`);
   }
   const told = hosts.flatMap(({ seen: { host, unreachable } }) =>
     unreachable === undefined ? [] : [`${host}: ${unreachable}`],
@@ -86,15 +89,7 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
       ),
     );
   }
-  return Object.fromEntries(
-    hosts.map(({ seen }) => [
-      seen.host,
-      foundOn(
-        seen,
-        apart.some(({ host }) => host === seen.host),
-      ),
-    ]),
-  );
+  return Object.fromEntries(hosts.map(({ seen }) => [seen.host, foundOn(seen, apart !== undefined)]));
 }
 
 function look(plan: Plan, end: "pi" | "server", probe: boolean, tries: string[] = []): Promise<Observation> {

@@ -206,9 +206,10 @@ site_network=third 192.168.2.0/24
   expect(routeProblems(plan, parseFacts(fit))).toEqual([]);
 });
 
-/** What the look at all hosts comes to, where each tells such facts. */
-async function inspected(facts: Record<string, string>) {
+/** What the look at all hosts comes to, where each tells such facts, and the state knows of a generation. */
+async function inspected(facts: Record<string, string>, left?: string) {
   vi.resetModules();
+  vi.doMock("../../components/preflight/lastUp.ts", () => ({ lastGeneration: async () => left }));
   vi.doMock("../../host/inspect.ts", () => ({
     inspect: async ({ host }: { host: string }) => ({ host, facts: parseFacts(`${fit}${facts[host]}`) }),
   }));
@@ -219,6 +220,7 @@ async function inspected(facts: Record<string, string>) {
   const warnings = warn.mock.calls.map(([text]) => text);
   warn.mockRestore();
   vi.doUnmock("../../host/inspect.ts");
+  vi.doUnmock("../../components/preflight/lastUp.ts");
   return { found, warnings };
 }
 
@@ -239,6 +241,24 @@ test("hosts of different generations begin a new installation, but where a chang
   const anew = await inspected({ pi: runs("aaa"), server: "generation=\n" });
   expect(anew.warnings).toEqual([]);
   expect(anew.found.pi!.installation).toBe("first");
+});
+
+test("so do hosts that run together what the state knows nothing of", async () => {
+  const runs = (generation: string, more = "") => `generation=${generation}\ninstallation=first\n${more}`;
+  const same = await inspected({ pi: runs("aaa"), server: runs("aaa") }, "aaa");
+  expect(same.warnings).toEqual([]);
+  const older = await inspected({ pi: runs("aaa"), server: runs("aaa") }, "bbb");
+  expect(older.warnings).toEqual([
+    expect.stringContaining("the hosts run the generation aaa, and the state knows of bbb"),
+  ]);
+  for (const host of ["pi", "server"]) expect(older.found[host]!.installation).toMatch(/^\d{8}T\d{6}$/);
+  const undone = await inspected(
+    { pi: runs("aaa", "unsettled=reverted\n"), server: runs("aaa", "unsettled=reverted\n") },
+    "bbb",
+  );
+  expect(undone.warnings).toEqual([]);
+  const anew = await inspected({ pi: "generation=\n", server: "generation=\n" }, "bbb");
+  expect(anew.warnings).toEqual([]);
 });
 
 /** Calls functions of probe.sh. */

@@ -15,26 +15,51 @@ beforeAll(async () => {
 const starts = (host: string) =>
   must(host, "systemctl show -p Id -p ActiveEnterTimestampMonotonic 'adsl-dev-*.service'");
 
+/** What a preview tells, which has to end well. */
+async function previewed(): Promise<string> {
+  const { code, stdout, stderr } = await stack.pulumi(["preview"]);
+  expect(code, stdout + stderr).toBe(0);
+  return stdout + stderr;
+}
+
+/** Puts a host back to its snapshot, as a provider does: it boots from that. */
+async function putBack(host: string): Promise<void> {
+  await must(host, "tar -xpf /root/snapshot.tar -C /");
+  await reboot(host);
+}
+
 test("a host that is back from a snapshot is told by the preview, and the next up brings both together", async () => {
-  const kept = "/etc /usr/local/sbin /var/lib/adsl-bonding";
-  await must("server", `tar -cpf /root/snapshot.tar ${kept}`);
+  for (const host of ["pi", "server"])
+    await must(host, "tar -cpf /root/snapshot.tar /etc /usr/local/sbin /var/lib/adsl-bonding");
   await stack.configure((site) => {
     site.bond = { arpInterval: 110 };
   });
   await mustUp(stack);
-  await must("server", "tar -xpf /root/snapshot.tar -C / && rm /root/snapshot.tar");
-  await reboot("server");
+  await putBack("server");
   const [pi, server] = [await generation("pi"), await generation("server")];
   expect(server).not.toBe(pi);
 
-  const preview = await stack.pulumi(["preview"]);
-  expect(preview.code, preview.stdout + preview.stderr).toBe(0);
-  expect(preview.stdout + preview.stderr).toContain(
-    `the hosts run different generations (server ${server}, pi ${pi})`,
-  );
+  expect(await previewed()).toContain(`the hosts run different generations (server ${server}, pi ${pi})`);
   await mustUp(stack);
   expect(await generation("server")).toBe(await generation("pi"));
   expect(await must("server", "cat /proc/net/bonding/bond-dev")).toContain("ARP Polling Interval (ms): 110");
+  await slavesSettle(2, 60);
+  expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
+});
+
+test("so are both hosts that are back from snapshots of one time, and agree", async () => {
+  const last = await generation("pi");
+  for (const host of ["pi", "server"]) await putBack(host);
+  const old = await generation("pi");
+  expect(await generation("server")).toBe(old);
+  expect(old).not.toBe(last);
+  expect(await previewed()).toContain(`the hosts run the generation ${old}, and the state knows of ${last}`);
+  await mustUp(stack);
+  for (const [host, bond] of [
+    ["pi", "bond0"],
+    ["server", "bond-dev"],
+  ] as const)
+    expect(await must(host, `cat /proc/net/bonding/${bond}`)).toContain("ARP Polling Interval (ms): 110");
   await slavesSettle(2, 60);
   expect((await stack.pulumi(["preview", "--expect-no-changes"])).code).toBe(0);
 });
