@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
-import { cut, kill, reboot, restore, start } from "../../lab/index.ts";
+import { cut, kill, reboot, restore, slow, start } from "../../lab/index.ts";
 import { beginTrain, endTrain, far, longestOf, now } from "./direct.ts";
 import { deployedSite, must, nothingMissing, slavesSettle } from "./site.ts";
 
@@ -159,6 +159,31 @@ const faults: Fault[] = [
     standstill: 3,
   },
   {
+    what: "a line comes and goes, a second each",
+    happens: async () => {
+      for (let times = 0; times < 5; times++) {
+        await cut("ovh");
+        await wait(1);
+        await restore("ovh");
+        await wait(1);
+      }
+    },
+    gap: 1,
+    // One that died for the third time within a minute has to stay well for one.
+    whole: 90,
+    standstill: 5,
+  },
+  {
+    what: "a line becomes slow: 500 ms there and back",
+    happens: passing(
+      () => slow("ovh", { rtt: 500 }),
+      () => restore("ovh"),
+    ),
+    gap: 1,
+    whole: 20,
+    standstill: 5,
+  },
+  {
     what: "all lines are dead for a while",
     happens: passing(
       async () => {
@@ -283,6 +308,53 @@ const faults: Fault[] = [
     whole: 10,
   },
   {
+    what: "the Pi's LAN cable is out",
+    happens: passing(
+      () => must("guest", "ip link set lan-pi down"),
+      () => must("guest", "ip link set lan-pi up"),
+    ),
+    gap: 15,
+    whole: 30,
+  },
+  {
+    what: "somebody sets the Pi's LAN interface down, and up again",
+    happens: passing(
+      () => must("pi", "ip link set eth0 down"),
+      () => must("pi", "ip link set eth0 up"),
+    ),
+    gap: 15,
+    whole: 30,
+  },
+  {
+    what: "the server's cable is out",
+    happens: passing(
+      () => must("guest", "ip -n internet link set core-server down"),
+      () => must("guest", "ip -n internet link set core-server up"),
+    ),
+    gap: 5,
+    whole: 30,
+  },
+  {
+    what: "the Pi's disk can't be written any more, and a tunnel's OpenVPN dies",
+    happens: async () => {
+      await must("pi", "mount -o remount,bind,ro / && ! touch /etc/adsl-bonding/x 2>/dev/null");
+      await must("pi", every("^/usr/sbin/openvpn .*tunnel-ovh"));
+      await slavesSettle(2, 20);
+      await must("pi", "mount -o remount,bind,rw /");
+    },
+    gap: 1,
+    whole: 20,
+  },
+  {
+    what: "systemd is executed anew on both hosts, and their journals are killed",
+    happens: async () => {
+      for (const host of ["pi", "server"])
+        await must(host, "systemctl daemon-reexec; pkill -9 -x systemd-journal");
+    },
+    gap: 1,
+    whole: 20,
+  },
+  {
     what: "the Pi's network is restarted",
     happens: () => must("pi", "systemctl restart networking"),
     gap: 15,
@@ -336,5 +408,31 @@ test.each(faults)("$what", async ({ what, happens, gap, whole, standstill }) => 
   expect(seen.gap).toBeLessThan(gap);
   expect(stood).toBeLessThan(standstill ?? 1);
   expect(await externalAddress()).toBe("203.0.113.10");
+  for (const host of ["pi", "server"]) expect(await running(host), host).toBe(generation);
+});
+
+test("the Pi starts with a clock that is years behind, and learns the time later", async () => {
+  const [uptime, time] = (await must("guest", "cut -d . -f 1 /proc/uptime; date +%s"))
+    .split("\n")
+    .map(Number);
+  // Hosts of the lab have one clock, that of their kernel: certificates and keys are older than it on both.
+  await must("guest", "date -s '-3 years'");
+  try {
+    await kill("pi");
+    await start("pi");
+    await becomesWhole(90);
+    // Their certificates are not valid yet.
+    const from = await must(
+      "pi",
+      'date +%s -d "$(openssl x509 -noout -startdate -in /etc/adsl-bonding/dev/keys/ovh.crt | cut -d = -f 2)"',
+    );
+    expect(Number(from)).toBeGreaterThan((await now()) + 86400);
+    expect(await externalAddress()).toBe("203.0.113.10");
+  } finally {
+    await must("guest", `date -s @$(($(cut -d . -f 1 /proc/uptime) - ${uptime} + ${time}))`);
+  }
+  await becomesWhole(30);
+  await must("pi", every("^/usr/sbin/openvpn .*tunnel-ovh"));
+  await becomesWhole(30);
   for (const host of ["pi", "server"]) expect(await running(host), host).toBe(generation);
 });
