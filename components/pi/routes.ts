@@ -27,12 +27,11 @@ const lanTable = 20999;
 const nowhereTable = 21010;
 
 /**
- * The Pi's rules and tables. In this order: a tunnel's own packets leave by its box or not at all; what belongs to a
- * connection of a bond leaves by that, be it an operator's to a host that has just become a server of the site; the
- * servers' own addresses are reached outside the bonds; whatever
- * main knows better than a default route stays as it is; what is bound to a bond goes by that; what is to leave past the bonds does, and what began there; the
- * rest goes through the first bond that has a live slave. The network manager's default route in main is never touched: it
- * is the way out when none has, unless the site names another or wants none.
+ * The Pi's rules and tables. In this order: a tunnel's own packets leave by its box or not at all; what belongs to a connection of a
+ * bond leaves by that, be it an operator's to a host that has just become a server of the site; the servers' own addresses are reached
+ * outside the bonds; whatever main knows better than a default route stays as it is; what is bound to a bond goes by that; what is to
+ * leave past the bonds does, and what began there; the rest goes through the first bond that has a live slave. The network manager's
+ * default route in main is never touched: it is the way out when none has, unless the site names another or wants none.
  */
 export function piRoutes(plan: Plan): Routes {
   const { lines, pi, forwards, direct } = plan;
