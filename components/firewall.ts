@@ -53,8 +53,15 @@ export interface Exception {
   rule: string;
 }
 
-/** The rules that let through, in other tables' chains, what is between the bond and anything else, and the tunnels. */
-export function exceptionsOf({ bond, letThrough }: End, lines: PlannedLine[]): Exception[] {
+/**
+ * The rules that let through, in other tables' chains, what is between the bond and anything else, and the tunnels.
+ * @param lines those whose ports are to be let in: a server's
+ * @param past interfaces, from one to the other, of what is forwarded past the bond: a Pi's
+ */
+export function exceptionsOf(
+  { bond, letThrough }: End,
+  { lines = [], past = [] }: { lines?: PlannedLine[]; past?: [string, string][] },
+): Exception[] {
   const ports = lines.flatMap(({ protocol, tunnelPlans }) =>
     // One port each: iptables, whose chain it may be, could not show a set.
     tunnelPlans.map(({ port }) => `${protocol} dport ${port} accept`),
@@ -63,6 +70,7 @@ export function exceptionsOf({ bond, letThrough }: End, lines: PlannedLine[]): E
     ...letThrough.forward.flatMap((chain) => [
       { chain, rule: `iifname "${bond}" accept` },
       { chain, rule: `oifname "${bond}" accept` },
+      ...past.map(([from, to]) => ({ chain, rule: `iifname "${from}" oifname "${to}" accept` })),
     ]),
     ...letThrough.input.flatMap((chain) => ports.map((rule) => ({ chain, rule }))),
   ];

@@ -6,6 +6,7 @@ import { everyServer, type Plan, type Tunnel } from "../site/plan.ts";
 import { exceptionsOf, type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
 import { type KeptBond, keeperService } from "./keeper.ts";
 import { namesOf } from "./names.ts";
+import { pastBond } from "./pi/boxes.ts";
 import { type Routes, renderRoutesScript } from "./routes.ts";
 import { oneshotUnit, type Service } from "./unit.ts";
 
@@ -90,8 +91,8 @@ export class Machine extends pulumi.ComponentResource {
     });
     this.ready = [this.program, installed];
     const exceptions = isPi
-      ? this.bonds.flatMap(({ pi }) => exceptionsOf(pi, []))
-      : exceptionsOf(end, plan.lines);
+      ? this.bonds.flatMap(({ pi }, index) => exceptionsOf(pi, { past: index === 0 ? pastBond(plan) : [] }))
+      : exceptionsOf(end, { lines: plan.lines });
     const taps = `tap*${isPi ? "" : `-${site}`}`;
     const interfaces = isPi ? this.bonds.map(({ pi }) => pi.bond) : [end.bond];
     this.stage(this, [

@@ -61,6 +61,7 @@ const mirrorPackages = [
   "nftables",
   "ethtool",
   "openssl",
+  "conntrack",
   "dnsmasq",
   "tcpdump",
   "iperf3",

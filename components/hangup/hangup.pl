@@ -7,7 +7,7 @@
 # better (detour). Its mark then stands in the nftables SET of TABLE, by which the rules answer what a site's machine still sends over
 # such a connection with a reset. One that only listens, as a download does, sends nothing: so each is asked once for its state,
 # by a SYN in the far end's name, which a TCP answers with an acknowledgement whatever its number (RFC 5961, 4); the reset of that is
-# true to the byte. It stands on what every Debian has: perl-base and nft.
+# true to the byte. It stands on perl-base, which every Debian has, nft and conntrack.
 use strict;
 use warnings;
 use Socket qw(AF_INET SOCK_RAW inet_aton pack_sockaddr_in);
@@ -68,11 +68,7 @@ sub question {
 
 sub hang_up {
   my ($socket, $bond, $mark, @networks) = @_;
-  # Kernels without that file, as a Raspberry Pi's own may be, list them by the package conntrack.
-  my $file;
-  open($file, "<", "/proc/net/nf_conntrack")
-    or open($file, "-|", "conntrack", "-L", "-p", "tcp", "-o", "extended")
-    or return print "$bond: its connections can't be listed: $!\n";
+  open my $file, "-|", "conntrack -L -p tcp -o extended 2>/dev/null" or die "conntrack: $!\n";
   my @connections = connections([<$file>], $mark, @networks);
   for (@connections) {
     send $socket, question(@$_), 0, pack_sockaddr_in(0, inet_aton($_->[0]));

@@ -21,6 +21,24 @@ export function ownInterfaces({ lines, pi }: Pick<Plan, "lines" | "pi">): string
 }
 
 /**
+ * The interfaces, from one to the other, between which the Pi forwards past the bonds: the LAN's to the boxes and back, and
+ * within the LAN, where boxes stand on it, or a LAN host calls a forwarded port.
+ */
+export function pastBond(plan: Pick<Plan, "lines" | "pi" | "direct" | "forwards">): [string, string][] {
+  const { lines, pi, direct, forwards } = plan;
+  const leaves = leavesDirectly(direct);
+  const onLan = forwards.length > 0 || (leaves && lines.some((line) => line.interface === pi.interface));
+  const doors = leaves ? ownInterfaces(plan) : [];
+  return [
+    ...(onLan ? [[pi.interface, pi.interface] satisfies [string, string]] : []),
+    ...doors.flatMap((door): [string, string][] => [
+      [pi.interface, door],
+      [door, pi.interface],
+    ]),
+  ];
+}
+
+/**
  * The Pi's dealings with the boxes past the tunnels. A connection that enters by a box is answered through it, whatever
  * route main has to the caller: a box is known by its hardware address. And whatever leaves by a box has an address of the
  * Pi's there: the box answers to nobody else, where it is not on the LAN itself.
@@ -97,9 +115,15 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
             {
               name: "direct",
               hook: "filter hook postrouting priority mangle; policy accept",
-              rules: lines.map(
-                (line) => `${towards(line, plan)} ${elsewhere} counter name ${directCounter(line.name)}`,
-              ),
+              // All but the tunnels themselves: what the LAN sends to a server's own address leaves by a box, too.
+              rules: lines.flatMap((line) => {
+                const way = towards(line, plan);
+                const counted = `counter name ${directCounter(line.name)}`;
+                return [
+                  `${way} ${elsewhere} ${counted}`,
+                  `${way} ${servers(plan)} meta mark != ${marks} ${counted}`,
+                ];
+              }),
             },
           ]
         : []),
@@ -110,6 +134,10 @@ export function piBoxes(plan: Plan): Required<FirewallRules> {
 /** What is not for a server itself, in nftables' words: its addresses are reached as they were before us. */
 export function notServers(plan: Plan): string {
   return `ip daddr != ${anyOf(serverAddresses(plan))}`;
+}
+
+function servers(plan: Plan): string {
+  return `ip daddr ${anyOf(serverAddresses(plan))}`;
 }
 
 /**

@@ -3,6 +3,7 @@ import { everyServer, type Plan } from "../../site/plan.ts";
 import { countSlaves, renderCheck } from "../bond/script.ts";
 import { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
+import { canStray } from "./connections.ts";
 import { piFirewall } from "./firewall.ts";
 import { gatewaysUnitText, renderGateways } from "./gateways.ts";
 import { piRoutes } from "./routes.ts";
@@ -31,8 +32,8 @@ export class Pi extends Machine {
         demands: `${backupsWork(plan)}${wayOut.demanded}`,
       }),
       sysctl: piSysctl(plan),
-      // Not "dnsmasq": that one starts a service of its own.
-      packages: plan.lan ? ["dnsmasq-base"] : [],
+      // hangup.pl lists connections by it; and not "dnsmasq": that one starts a service of its own.
+      packages: [...(canStray(plan) ? ["conntrack"] : []), ...(plan.lan ? ["dnsmasq-base"] : [])],
     };
     super("adsl-bonding:components:Pi", pi, plan, programs, installation, texts, options);
     this.serve(this, {

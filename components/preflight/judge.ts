@@ -11,11 +11,16 @@ const neededMegabytes = 100;
 /**
  * All that is wrong with one host, a sentence each; empty when it can serve.
  * @param bonds the names of ours there
+ * @param past interfaces, from one to the other, of what it forwards past them
  */
-export function judge(host: string, bonds: string[], facts: Facts): string[] {
+export function judge(host: string, bonds: string[], facts: Facts, past: [string, string][] = []): string[] {
   const all = (key: string) => facts.get(key) ?? [];
   const one = (key: string) => all(key)[0] ?? "";
-  const ufw = bonds.flatMap((bond) => [`ufw route allow in on ${bond}`, `ufw route allow out on ${bond}`]);
+  const ufw = [
+    ...bonds.flatMap((bond) => [`ufw route allow in on ${bond}`, `ufw route allow out on ${bond}`]),
+    ...past.map(([from, to]) => `ufw route allow in on ${from} out on ${to}`),
+  ];
+  const through = [...bonds, ...(past.length > 0 ? ["what is forwarded past the bond"] : [])].join(", ");
   const problems = [
     ...all("lacks").map((what) => `it lacks ${what}`),
     ...all("foreign"),
@@ -24,7 +29,7 @@ export function judge(host: string, bonds: string[], facts: Facts): string[] {
     ...takenPorts(host, facts),
     ...all("blocks").map(
       (chain) =>
-        `its firewall's chain ${chain} drops what is forwarded, and no rule in a table of our own can override that. Either write \`letThrough: { forward: [${chain}] }\` under ${host} in the config, and rules that let ${bonds.join(", ")} through are put there, and taken away again by destroy; or let it through by your firewall's own means (ufw: ${ufw.join(", ")}; Docker: in the chain DOCKER-USER)`,
+        `its firewall's chain ${chain} drops what is forwarded, and no rule in a table of our own can override that. Either write \`letThrough: { forward: [${chain}] }\` under ${host} in the config, and rules that let ${through} through are put there, and taken away again by destroy; or let it through by your firewall's own means (ufw: ${ufw.join(", ")}; Docker: in the chain DOCKER-USER)`,
     ),
   ];
   if (olderThan(one("kernel"), oldestKernel)) {

@@ -145,7 +145,7 @@ if [ "$ROLE" = server ]; then
   done
   for file in /etc/adsl-bonding/*/routes; do
     other=${file%/routes} other=${other##*/}
-    [ "$other" = "$SITE" ] || sed -n "s/.*ip rule add pref [0-9]* to \([0-9./]*\) lookup .*/site_network=$other \1/p" "$file" 2>/dev/null
+    [ "$other" = "$SITE" ] || sed -n "s/.*ip rule add pref [0-9]* to \([0-9./]*\) lookup \([0-9]*\).*/site_network=$other \1\nsite_table=$other \2/p" "$file" 2>/dev/null
   done
   # The one that it has by itself towards a far network (nobody's, RFC 5737).
   tell source "$(ip -4 -o route get 192.0.2.1 2>/dev/null | sed -nE 's/.* src ([0-9.]+).*/\1/p')"
@@ -162,6 +162,8 @@ $each
 EOF
   who=$(holder "$protocol" "$port" "$address" "$interface")
   [ -z "$who" ] || [ "$who" = adsl-bonding-pr ] || tell taken "$protocol $port $who"
+  # A new tunnel's on a site that stands, which no line was tried with.
+  [ "$ROLE$PROBE" != serverno ] || [ -n "$(ss -Hln "--$protocol" "sport = :$port")" ] || tell untried "$protocol $port"
 done
 
 if [ "$ROLE" = pi ]; then

@@ -34,11 +34,14 @@ export function bondNetworks({ pi, bond }: Plan): string[] {
   return [pi.lan, bond.network, ...pi.otherNetworks];
 }
 
-/** Networks of the server's own, or of another site on it, that would end in the bond, or the site's in theirs. */
+/** Networks of the server's own, or of another site on it, that would end in the bond, or the site's in theirs; and a table of both. */
 export function routeProblems(plan: Plan, facts: Facts): string[] {
   const { host } = plan.server;
   const inside = routesOf(facts).filter(isEnd);
-  const sites = (facts.get("site_network") ?? []).map((text) => text.split(" ") as [string, string]);
+  const told = (key: string) => (facts.get(key) ?? []).map((text) => text.split(" ") as [string, string]);
+  const sites = told("site_network");
+  const table = String(plan.serverTable);
+  const sharing = new Set(told("site_table").flatMap(([site, theirs]) => (theirs === table ? [site] : [])));
   return [
     ...inside.map(({ network, route, device }) =>
       [
@@ -53,6 +56,10 @@ export function routeProblems(plan: Plan, facts: Facts): string[] {
           ([site, theirs]) =>
             `${host}: the site ${site} on it has ${theirs}, which overlaps ${called(network, plan)}: give one of the sites another range`,
         ),
+    ),
+    ...[...sharing].map(
+      (site) =>
+        `${host}: the site ${site} on it has the routing table ${table} too, which is numbered by \`vpn.firstPort\`: give one of the sites another one`,
     ),
   ];
 }

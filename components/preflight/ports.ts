@@ -63,6 +63,24 @@ export function suspect(plan: Plan, server: Facts, pi: Facts): string[] {
 }
 
 /**
+ * What a server's own firewall may keep from tunnels that are new on a site that stands: no line is tried with their ports, for
+ * the site's own firewall would drop that. Which of a chain's rules take them is not known.
+ */
+export function newPortsMayBeShut({ server }: Plan, facts: Facts): string[] {
+  const ports = (facts.get("untried") ?? []).map((text) => {
+    const [protocol, port] = text.split(" ");
+    return { protocol: protocol!, port: Number(port) };
+  });
+  if (ports.length === 0) return [];
+  return (facts.get("closed") ?? [])
+    .filter((chain) => !server.letThrough.input.includes(chain))
+    .map(
+      (chain) =>
+        `${server.host}: its firewall's chain ${chain} drops what none of its rules takes: see that these let in ${portsInWords(ports)}`,
+    );
+}
+
+/**
  * What the Pi's own firewall may keep from it. The tunnels need nothing let in there; what the LAN asks of it does, and what is
  * forwarded to it. Which of a chain's rules take that is not known.
  */

@@ -3,11 +3,12 @@ import * as pulumi from "@pulumi/pulumi";
 import { inspect, type Observation } from "../../host/inspect.ts";
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
+import { pastBond } from "../pi/boxes.ts";
 import { adviseCiphers, doubt, judge, lacks, parted } from "./judge.ts";
 import { lastGeneration } from "./lastUp.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
 import { addressDoubts, addressProblems, routeDoubts, routeProblems } from "./networks.ts";
-import { mayBeShut, suspect } from "./ports.ts";
+import { mayBeShut, newPortsMayBeShut, suspect } from "./ports.ts";
 
 const script = ["probe.sh", "look.sh"]
   .map((name) => readFileSync(new URL(name, import.meta.url), "utf8"))
@@ -39,11 +40,16 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   const tries = all.flatMap((each, index) => triesOf(each, servers[index]!.facts));
   const pi = await look(plan, "pi", tries.length > 0, tries);
   const hosts = [
-    ...all.map((each, index) => ({ seen: servers[index]!, end: each.server, bonds: [each.server.bond] })),
-    { seen: pi, end: plan.pi, bonds: all.map((each) => each.pi.bond) },
+    ...all.map((each, index) => ({
+      seen: servers[index]!,
+      end: each.server,
+      bonds: [each.server.bond],
+      past: [],
+    })),
+    { seen: pi, end: plan.pi, bonds: all.map((each) => each.pi.bond), past: pastBond(plan) },
   ];
-  const problems = hosts.flatMap(({ seen, bonds }) =>
-    seen.unreachable === undefined ? judge(seen.host, bonds, seen.facts) : [],
+  const problems = hosts.flatMap(({ seen, bonds, past }) =>
+    seen.unreachable === undefined ? judge(seen.host, bonds, seen.facts, past) : [],
   );
   for (const [index, { facts }] of servers.entries()) {
     const each = all[index]!;
@@ -52,8 +58,8 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
       ...routeProblems(each, facts),
       ...suspect(each, facts, pi.facts),
     );
-    for (const line of [...addressDoubts(each, facts), ...routeDoubts(each, facts)])
-      await pulumi.log.info(line);
+    const doubts = [addressDoubts, routeDoubts, newPortsMayBeShut].flatMap((of) => of(each, facts));
+    for (const line of doubts) await pulumi.log.info(line);
   }
   for (const { seen, end } of hosts) {
     for (const line of doubt(seen.host, end.ssh.hostKey, seen.facts)) await pulumi.log.info(line);

@@ -22,7 +22,7 @@ sub rules {
   my ($probes, $loss, $clean) = @_;
   my $count = $window * $probes;
   my $bad = $count * $loss / 100 * 5 / 6;
-  return { count => $count, bad => $bad, dirty => $bad / 4, dead => 2 * $probes, clean => $clean };
+  return { step => 1 / $probes, count => $count, bad => $bad, dirty => $bad / 4, dead => 2 * $probes, clean => $clean };
 }
 
 # A line begins as one that is used and has lost nothing.
@@ -32,10 +32,14 @@ sub line {
   return { name => $name, mark => $mark, taps => \@taps, %calm };
 }
 
-# Notes what became of the probes sent at one moment, one for each line. Where all were lost it was not the lines.
+# Notes what became of the probes sent at one moment, one for each line. Where all were lost it was not the lines, and of none
+# is anything known: what was clean before is no cleaner for that.
 sub note {
   my ($lines, $arrived, $now, $rules) = @_;
-  return unless grep { $_ } @$arrived;
+  if (!grep { $_ } @$arrived) {
+    $_->{dirty} += $rules->{step} for @$lines;
+    return;
+  }
   for my $n (0 .. $#$lines) {
     my $line = $lines->[$n];
     if (!$arrived->[$n]) {
@@ -116,6 +120,17 @@ sub has_carrier {
   return 0;
 }
 
+# Uses all lines again where none of those in use has a tunnel: of a server that is dead nothing is heard, and its backup is to be
+# reached by whatever there is.
+sub give_back {
+  my ($lines) = @_;
+  my @out = grep { $_->{out} } @$lines;
+  return if grep { !$_->{out} && has_carrier($_) } @$lines;
+  print "$_->{name} is used again: no other line has a tunnel\n" for @out;
+  $_->{out} = 0 for @out;
+  return @out;
+}
+
 sub main {
   (undef, $table) = splice @_, 0, 2 if $_[0] eq "--silence";
   my ($server, $probes, $loss, $clean, @words) = @_;
@@ -126,7 +141,7 @@ sub main {
   my $to = pack_sockaddr_in(0, inet_aton($server));
   my $late = $patience * $probes;
   my $ring = 2 * $late;
-  my ($sequence, $ended, @answered) = (0, 0);
+  my ($sequence, $ended, $heard, @answered) = (0, 0, 1);
   $SIG{TERM} = $SIG{INT} = sub { $ended = 1 };
   $| = 1;
   apply(@lines);
@@ -153,10 +168,13 @@ sub main {
     }
     if ($sequence >= $late) {
       my $sent = $now - $patience;
-      note(\@lines, [map { $_->[($sequence - $late) % $ring] } @answered], $sent, $rules);
+      my @arrived = map { $_->[($sequence - $late) % $ring] } @answered;
+      $heard = grep { $_ } @arrived;
+      note(\@lines, \@arrived, $sent, $rules);
       apply(judge(\@lines, $sent, $rules));
     }
     apply(grep { $_->{out} && has_carrier($_) } @lines);
+    apply(give_back(\@lines)) unless $heard;
     $sequence++;
   }
   $_->{out} = 0 for @lines;

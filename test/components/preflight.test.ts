@@ -13,7 +13,7 @@ import {
   routeDoubts,
   routeProblems,
 } from "../../components/preflight/networks.ts";
-import { mayBeShut, suspect } from "../../components/preflight/ports.ts";
+import { mayBeShut, newPortsMayBeShut, suspect } from "../../components/preflight/ports.ts";
 import { fingerprint, parseFacts } from "../../host/inspect.ts";
 import { examplePlan } from "../example.ts";
 
@@ -58,6 +58,26 @@ test("what may refuse an up its logins is told, and does not stop it", () => {
   expect(judge("server", ["bond-dev"], facts)).toEqual([]);
   expect(doubt("server", "ssh-ed25519 AAAA", parseFacts(fit))).toEqual([]);
   expect(doubt("server", "ssh-ed25519 AAAA", facts)).toEqual([expect.stringContaining(`(${rule})`)]);
+});
+
+test("a server's firewall that drops the rest is told where a tunnel is new on a site that stands", () => {
+  const closed = `${fit}generation=one\nclosed=ip filter INPUT\n`;
+  expect(newPortsMayBeShut(examplePlan(), parseFacts(closed))).toEqual([]);
+  const untried = parseFacts(`${closed}untried=udp 1195\n`);
+  expect(newPortsMayBeShut(examplePlan(), untried)).toEqual([
+    "server: its firewall's chain ip filter INPUT drops what none of its rules takes: see that these let in UDP port 1195",
+  ]);
+  const exception = examplePlan((site) => (site.server.letThrough = { input: ["ip filter INPUT"] }));
+  expect(newPortsMayBeShut(exception, untried)).toEqual([]);
+});
+
+test("two sites of a server that share a table are told", () => {
+  const problems = (table: number) =>
+    routeProblems(examplePlan(), parseFacts(`${fit}site_table=farm ${table}\n`));
+  expect(problems(21195)).toEqual([]);
+  expect(problems(21194)).toEqual([
+    expect.stringMatching(/^server: the site farm on it has the routing table 21194 too.*vpn\.firstPort/),
+  ]);
 });
 
 const threeTunnels = examplePlan((site) => {

@@ -3,6 +3,7 @@ import { renderTunnel } from "../../components/adslLine/openvpn.ts";
 import { bondMode } from "../../components/bond/mode.ts";
 import { exceptionsOf, renderFirewall, renderFirewallScript } from "../../components/firewall.ts";
 import { namesOf } from "../../components/names.ts";
+import { pastBond } from "../../components/pi/boxes.ts";
 import { piFirewall } from "../../components/pi/firewall.ts";
 import { renderGateways } from "../../components/pi/gateways.ts";
 import { piRoutes } from "../../components/pi/routes.ts";
@@ -129,9 +130,34 @@ test("what the site needs is let through in the chains of others that are named"
   const plan = examplePlan((s) => {
     s.server.letThrough = { forward: ["ip filter FORWARD"], input: ["ip filter INPUT"] };
   });
-  const exceptions = exceptionsOf(plan.server, plan.lines);
+  const exceptions = exceptionsOf(plan.server, { lines: plan.lines });
   expect(renderFirewallScript(namesOf(plan), exceptions)).toMatchSnapshot();
-  expect(exceptionsOf(plan.pi, plan.lines)).toEqual([]);
+  expect(exceptionsOf(plan.pi, { past: pastBond(plan) })).toEqual([]);
+});
+
+test("on the Pi what is forwarded past the bond is let through, too, where anything is", () => {
+  const past = (change: Parameters<typeof examplePlan>[0]) => pastBond(examplePlan(change));
+  expect(past(() => {})).toEqual([["eth0", "eth0"]]);
+  expect(past((s) => (s.fallback = false))).toEqual([]);
+  expect(past((s) => Object.assign(s, { fallback: false, forwards: [{ ports: 80 }] }))).toEqual([
+    ["eth0", "eth0"],
+  ]);
+  const apart = (s: Parameters<NonNullable<Parameters<typeof examplePlan>[0]>>[0]) => {
+    for (const [index, line] of s.lines.entries())
+      Object.assign(line, { interface: `eth${index + 1}`, gateway: `10.0.${index}.1` });
+  };
+  expect(past(apart)).toEqual([
+    ["eth0", "eth1"],
+    ["eth1", "eth0"],
+    ["eth0", "eth2"],
+    ["eth2", "eth0"],
+  ]);
+  const plan = examplePlan((s) => (s.pi.letThrough = { forward: ["ip filter FORWARD"] }));
+  expect(exceptionsOf(plan.pi, { past: pastBond(plan) }).map(({ rule }) => rule)).toEqual([
+    'iifname "bond0" accept',
+    'oifname "bond0" accept',
+    'iifname "eth0" oifname "eth0" accept',
+  ]);
 });
 
 test("a server that is logged in to at another address than its tunnels' is reached at both outside the bond", () => {

@@ -74,6 +74,29 @@ test("a line that is out comes back when the other dies", () => {
   expect(said[1]![0]).toBeLessThanOrEqual(65);
 });
 
+test("a line that is out is no cleaner for a time in which nobody is heard, as while the server is dead", () => {
+  const said = play(
+    "my $dead = $t >= 50 && $t < 200; (!$dead && arrives($t >= 20 && $t < 220 ? 40 : 0), !$dead)",
+    300,
+  );
+  expect(said.map(([, what]) => what)).toEqual(["one is out", "one is used"]);
+  expect(said[1]![0]).toBeGreaterThanOrEqual(278);
+});
+
+test("where none of the lines in use has a tunnel all are used again", () => {
+  const script = `
+    require $ARGV[0];
+    my @lines = (line("one", 1, "tap0"), line("two", 2, "tap1"));
+    $lines[0]{out} = 1;
+    my %carrier = (tap1 => 1);
+    { no warnings "redefine"; *has_carrier = sub { $carrier{$_[0]{taps}[0]} } }
+    print scalar(my @none = give_back(\\@lines)), "\\n";
+    $carrier{tap1} = 0;
+    print map({ $_->{name} } give_back(\\@lines)), " $lines[0]{out}\\n";`;
+  const output = execFileSync("perl", ["-w", "-e", script, program], { encoding: "utf8" });
+  expect(output).toBe("0\none is used again: no other line has a tunnel\none 0\n");
+});
+
 test("a site of one line has nothing to watch", () => {
   expect(planSite(parseSite(exampleSite((site) => site.lines.pop()))).watch).toBeUndefined();
 });

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
 import { reboot } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
+import { seenBy, tunnelsAgain, withoutTunnels } from "./direct.ts";
 import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
 
 // A server whose owner runs ufw, which drops whatever nobody has allowed, and a Pi that forwards as one with Docker does: what that knows.
@@ -59,6 +60,12 @@ test("with the exceptions in the config the site works beside ufw, and takes tun
   expect(await externalAddress()).toBe("203.0.113.10");
   expect(await must("server", "ufw status")).toMatch(/Status: active/);
   expect(await must("pi", "iptables -S FORWARD")).toContain("adsl-bonding-dev");
+  // What leaves past the bond is let through as well.
+  await withoutTunnels(3);
+  expect(Object.values(seenBy).filter((address) => address !== seenBy.server)).toContain(
+    await externalAddress(),
+  );
+  await tunnelsAgain();
 });
 
 test("a name that changes is followed within its minute, and one that is gone keeps what it last was", async () => {

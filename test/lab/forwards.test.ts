@@ -56,3 +56,31 @@ test("answers leave by the bond, though the Pi knows another way to the caller",
   expect(await call("far", "tcp", 2200)).toBe(`2200 ${far}`);
   await must("pi", `ip route del ${far}`);
 });
+
+test("nobody out there begins a connection into the LAN, or to the Pi, but by a forward", async () => {
+  // A neighbour of the server's, who may take it for a router.
+  const networks = ["192.168.1.0/24", "172.16.16.0/30"];
+  const route = (word: string) =>
+    networks
+      .map((network) => `ip -n far route ${word} ${network} via ${server} dev eth0 onlink`)
+      .join(" && ");
+  const calls = async () => [
+    (await tryCall("far", "tcp", client, 80)).answer,
+    (await tryCall("far", "tcp", pi, 2200)).answer,
+    (await tryCall("far", "tcp", "172.16.16.2", 2200)).answer,
+  ];
+  const open = (chain: string) => `nft insert rule inet adsl_bonding_dev ${chain} accept`;
+  const shut = "/etc/adsl-bonding/dev/firewall load";
+  await must("guest", route("add"));
+  try {
+    expect(await calls()).toEqual(["", "", ""]);
+    // Both ends see to it: with the server's rules open, the Pi's still keep the LAN's machines.
+    await must("server", open("forward"));
+    expect((await calls())[0]).toBe("");
+    await must("pi", open("inward"));
+    expect((await calls())[0]).toBe(`80 ${far}`);
+  } finally {
+    await must("guest", route("del"));
+    for (const host of ["pi", "server"]) await must(host, shut);
+  }
+});
