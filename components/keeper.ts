@@ -53,8 +53,8 @@ keep() { # keep CHECK INTERFACE UNIT
   return 1
 }
 
-# A bond that is down or without its address has lost its routes, or they lead nowhere.
-addressed() { [ -n "$(ip -4 -o addr show up dev "$1" 2>/dev/null)" ]; }
+# A bond that is down or without its address has lost its routes, or they lead nowhere. (Another one tells what was confirmed.)
+addressed() { ip -4 -o addr show up dev "$1" 2>/dev/null | grep -qvF " inet 169.254."; }
 enslaved() { [ -e "/sys/class/net/$1/master" ]; }
 
 tap() { # tap INTERFACE UNIT

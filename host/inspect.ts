@@ -111,6 +111,10 @@ function explain({ host, ssh, address }: Look, stderr: string): string {
   if (/a password is required|is not in the sudoers/.test(stderr)) {
     return `${ssh.user} can't use sudo there without a password; allow it, or log in as root`;
   }
+  const other = /no matching host key type found\. Their offer: (.*)/.exec(stderr)?.[1];
+  if (other) {
+    return `it has no host key of the type that the config pins any more, but ${other.trim()}. If the host was made anew, or its sshd was told so, npm run pin writes one of these into the ssh.hostKey of ${host}`;
+  }
   const last = stderr.trim().split("\n").at(-1);
   const hint =
     /Permission denied/.test(stderr) && !ssh.privateKeyFile

@@ -13,7 +13,8 @@
 #   tell DIGEST ACTION UNIT         somebody else's unit that reads a file of ours, told when it changes
 #   check PATH                      a program among the files: `check count` prints how much of it works, `check working`
 #                                   which of the rolling units do, `check linked` fails when no far end answers any more,
-#                                   and `check COUNT` fails, saying why, while less works
+#                                   and `check COUNT` fails, saying why, while less works; `check announce ID` lets the far
+#                                   end know of what was confirmed here, `check heard ID` fails unless it said so of ID
 #   within SECONDS                  a generation not confirmed in that time undoes itself
 #
 # It works without a network and without whoever installed it: status, revert and remove are for a person
@@ -98,7 +99,7 @@ keep_notes() {
 # --- packages, keys, files ------------------------------------------------------------------------
 
 packages() {
-  missing=$(not_installed "$@" | paste -s -d ' ')
+  missing=$(not_there installed "$@" | paste -s -d ' ')
   if [ -n "$missing" ]; then
     export DEBIAN_FRONTEND=noninteractive
     mkdir -p "$state"
@@ -123,18 +124,20 @@ packages() {
   say "there: $*"
 }
 
-# Says which of these packages are not there.
-not_installed() {
+# Says which packages are in none of these states (dpkg(1)), a pattern.
+not_there() { # STATES PACKAGE...
+  states=$1
+  shift
   # shellcheck disable=SC2016 # the variables are dpkg's
-  present=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -n 's/^installed //p')
+  present=$(dpkg-query -W -f '${db:Status-Status} ${Package}\n' "$@" 2>/dev/null | sed -nE "s/^($states) //p")
   printf '%s\n' "$@" | grep -vxF -- "$present" || true
 }
 
-# Says which of the packages that were seen to have been removed since.
+# Says which of the packages that were seen to have been removed since. One that is just being upgraded is none.
 lost_packages() {
   [ -s "$state/wanted" ] || return 0
   # shellcheck disable=SC2046 # the names are words
-  not_installed $(cat "$state/wanted") | sed 's/.*/the package & is not installed/'
+  not_there "installed|half-installed|unpacked|half-configured|triggers-.*" $(cat "$state/wanted") | sed 's/.*/the package & is not installed/'
 }
 
 enabled_units() {
@@ -572,7 +575,7 @@ switch() {
   [ -z "$check" ] || before=$("$check" count 2>/dev/null || true)
   say "$before" >"$state/before"
   [ -z "$check" ] || "$check" working >"$state/working" 2>/dev/null || true
-  rm -f "$state/reverted" "$state/switched" "$again"
+  rm -f "$state/reverted" "$state/switched" "$state/settled" "$again"
   # The timer first: from here on every way ends in a whole generation.
   undo_in "$(field "$state/armed" within)" "$id" || die "systemd-run could start no timer that would undo the change"
   mv "$state/armed" "$state/trying"
@@ -631,6 +634,7 @@ settle() {
     }
     sleep 1
   done
+  [ ! -f "$state/trying" ] || touch "$state/settled" || true
   say "$answer"
 }
 
@@ -685,13 +689,20 @@ confirm() {
   fi
   [ "$(id_of "$state/trying")" = "$id" ] ||
     die "generation $id was undone before it was confirmed: $(manifest "$state/reverted")"
+  accept
+  say "active: $id"
+}
+
+accept() {
   # Its files first: a power cut is never to find a generation that is current, and whose files are empty.
   to_disk
   mv "$state/trying" "$state/current"
+  # Where this host's confirmation reaches the other, and the login that is to bring its own does not.
+  "$(field "$state/current" check)" announce "$(id_of "$state/current")" >/dev/null 2>&1 || true
   keep_notes || true
   to_disk
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
-  rm -f "$state/reverted" "$state/switched" "$state/before" "$state/reserve" "$state"/working*
+  rm -f "$state/reverted" "$state/switched" "$state/settled" "$state/before" "$state/reserve" "$state"/working*
   # What was staged since is another change's, as what a manifest names that waits for its turn.
   others=$(waiting)
   find "$state/staged" -type f ! -newer "$state/current" | while read -r file; do
@@ -700,7 +711,6 @@ confirm() {
   done
   # shellcheck disable=SC2086
   forget_keys $others
-  say "active: $id"
 }
 
 # Goes back to the generation before, or to none when this was the first. Detached, for it may cut the caller's own way here.
@@ -717,16 +727,31 @@ revert() {
   ! on_trial || revert_now "somebody asked for it on the host"
 }
 
-# The timer's: a generation that was not confirmed in time is undone, tried every half minute until that is done.
+# The timer's: a generation that was not confirmed in time is undone, tried every half minute until that is done; but where the far
+# end has been confirmed, this one goes with it: the two might not find one another again.
 expire() {
   # A switch that hangs would keep the lock for ever.
   systemctl stop "$prefix-switch.service" 2>/dev/null || true
   lock
-  if [ -f "$state/undone" ] || { [ -f "$state/trying" ] && [ "$(id_of "$state/trying")" = "$1" ]; }; then
+  if [ -f "$state/trying" ] && [ "$(id_of "$state/trying")" = "$1" ] && confirmed_there "$1"; then
+    accept
+    say "confirmed, as the far end was: $1"
+  elif [ -f "$state/undone" ] || { [ -f "$state/trying" ] && [ "$(id_of "$state/trying")" = "$1" ]; }; then
     revert_now "it was not confirmed in time"
   else
     systemctl stop "$prefix-revert.timer" 2>/dev/null || true
   fi
+}
+
+# Whether the far end says that this generation was confirmed there, which is so only where it was found to work here. That may
+# happen at the very end of its own time, a moment after ours: some twenty seconds are waited for it.
+confirmed_there() {
+  [ -f "$state/settled" ] || return 1
+  for _ in 1 2 3 4 5 6 7; do
+    if "$(field "$state/trying" check)" heard "$1" >/dev/null 2>&1; then return; fi
+    sleep 1
+  done
+  return 1
 }
 
 # Whatever of it fails, all the rest is done: above all, what is to run is started. The timer goes on until it is.
@@ -762,7 +787,7 @@ revert_now() {
   fi
   # What is still missing is lost here: the next change brings it.
   [ -z "$(misplaced "$to")" ] || do_all_again
-  rm -f "$state/switched" "$state/undone" "$state"/working* "$again"
+  rm -f "$state/switched" "$state/settled" "$state/undone" "$state"/working* "$again"
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
 }
 
@@ -805,7 +830,7 @@ recover() {
     # Timers start after this: it is not to wait for its own.
     undo_in 30 "$id" --no-block
   else
-    rm -f "$state/trying" "$state/undone" "$state/switched"
+    rm -f "$state/trying" "$state/undone" "$state/switched" "$state/settled"
   fi
   # Units pulled in with the old files would start now, or fail for want of them: start what is wanted.
   for unit in $(units_of "$to"); do systemctl start --no-block "$unit"; done
@@ -822,7 +847,7 @@ drift() {
   elif [ -f "$state/undone" ]; then
     say "generation $(id_of "$state/undone") is not undone yet"
   elif [ -f "$state/reverted" ]; then
-    say "undone at $(cat "$state/reverted")"
+    { say "undone at $(cat "$state/reverted")" && drifted; } | paste -s
   elif [ -f "$state/current" ]; then
     found=$(drifted | paste -s)
     mended=$(sed -n 's/^mends //p' "$state/current" | paste -s)

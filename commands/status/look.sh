@@ -57,6 +57,14 @@ changes() {
   printf '%s\n' "$found" | grep . | tail -n 12 | while read -r change; do tell change "$change"; done
 }
 
+# What the Pi's own services have told of lines and ways, without systemd's words about them, each with its time.
+events() {
+  set -- "_SYSTEMD_UNIT=adsl-$SITE-watch.service"
+  for unit in hangup detour gateways; do set -- "$@" + "_SYSTEMD_UNIT=adsl-$SITE-$unit.service"; done
+  journalctl -q -n 12 -o short-unix "$@" 2>/dev/null | sed -nE 's/^([0-9]+)\.[0-9]+ [^ ]+ [^ ]+: (.*)/\1 \2/p' |
+    while read -r event; do tell event "$event"; done
+}
+
 # Whatever takes its time goes on beside the others.
 ping -n -q -c 5 -i 0.2 -W 2 -I "$BOND" "$PEER" >"$work/ping" 2>/dev/null &
 # Packets of the full size, four a line: some line may carry less than the config says of it, which nothing small shows.
@@ -80,6 +88,7 @@ awk '/^Slave Interface:/ { slave = $3 } slave && /^MII Status:/ { print "slave="
 # How traffic for a far network leaves (this one is nobody's, RFC 5737), and under which address.
 tell leaves "$(ip -4 -o route get 192.0.2.1 2>/dev/null | sed -nE 's/.* dev ([^ ]+).* src ([0-9.]+).*/\1 \2/p')"
 changes
+[ -z "$INTERFACE" ] || events
 wait
 sed -nE 's/^([0-9]+) packets transmitted, ([0-9]+) received.*/ping=\1 \2/p; s|^rtt [^=]*= [^/]*/([0-9.]+)/.*|ping_ms=\1|p' "$work/ping"
 [ ! -e "$work/full" ] || sed -nE "s/^([0-9]+) packets transmitted, ([0-9]+) received.*/full=\1 \2 $mtu/p" "$work/full"

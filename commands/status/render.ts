@@ -22,12 +22,9 @@ export function renderReport(report: Report, now: Date): string {
     ]),
     "",
     ...backups.flatMap(backupPart),
-    "Last changes of lines:",
+    "Last changes of lines and ways:",
     ...listed(
-      changes.map(
-        ({ host, time, tunnel, up }) =>
-          `${moment(new Date(time * 1000))}  ${host.padEnd(6)}  ${tunnel} ${up ? "came back" : "went out"}`,
-      ),
+      changes.map(({ host, time, what }) => `${moment(new Date(time * 1000))}  ${host.padEnd(6)}  ${what}`),
     ),
     "",
     "Warnings:",

@@ -1,15 +1,15 @@
 import { warnOfOffers } from "../../components/lan/offers.ts";
 import type { Observation } from "../../host/inspect.ts";
+import { isPrivate } from "../../site/address.ts";
 import { type End, everyServer, type Plan, type Tunnel } from "../../site/plan.ts";
 
-/** A slave's change as the kernel told it. */
+/** A change of a slave as the kernel told it, or what else a service of ours on the Pi did about lines and ways. */
 export interface Change {
   host: string;
   /** Seconds since 1970, by the host's clock. */
   time: number;
-  /** The tunnel's name: the line's, or `LINE-2` for its second. */
-  tunnel: string;
-  up: boolean;
+  /** What happened, in words; a tunnel is named by its line, `LINE-2` the second one of it. */
+  what: string;
 }
 
 /** How one end does. */
@@ -62,7 +62,7 @@ export interface Seen {
 }
 
 /** How many of the last changes are told. */
-const changesTold = 8;
+const changesTold = 12;
 
 /** look.sh's environment for one end: the site's own state is told with the main bond alone. */
 export function statusEnvironment(plan: Plan, end: "pi" | "server"): Record<string, string> {
@@ -98,6 +98,7 @@ export function makeReport(plan: Plan, ...[main, ...others]: [Seen, ...Seen[]]):
         const of = [main, ...others][index];
         return of ? [...changesOf(each, of.pi, "pi"), ...changesOf(each, of.server, "server")] : [];
       })
+      .concat(eventsOf(pi))
       .sort((a, b) => a.time - b.time)
       .slice(-changesTold),
     warnings: [...[pi, ...servers].flatMap((each) => warningsOf(plan, each)), ...parted(pi, servers)],
@@ -178,8 +179,9 @@ function outsideOf(plan: Plan, pi: Observation, servers: Observation[]): string 
   const { server, vpn } = plans[index]!;
   const seen = servers[index];
   const [, address] = (seen ? (all(seen, "leaves")[0] ?? "") : "").split(" ");
-  // Where it binds to an address it sends from that: the outside one, or what its provider translates to that.
-  const own = address && vpn.bind ? server.address : address;
+  // Where it binds to an address it sends from that: the outside one, or what its provider translates to that, as a private one.
+  const translated = vpn.bind || (address && isPrivate({ address, prefix: 32 }));
+  const own = address && translated ? server.address : address;
   const under = own ? `under ${own}` : `under ${server.address}, says the config`;
   if (!device) return `through the bond the LAN is seen ${under}`;
   const instead = index > 0 ? `, in place of ${plan.pi.bond}` : "";
@@ -218,7 +220,15 @@ function changesOf(plan: Plan, seen: Observation, end: "pi" | "server"): Change[
     const [time, tap, state] = text.split(" ");
     const tunnel = plan.tunnels.find(({ piTap, serverTap }) => tap === (end === "pi" ? piTap : serverTap));
     if (!tunnel) return [];
-    return [{ host: seen.host, time: Number(time), tunnel: tunnel.name, up: state === "up" }];
+    const what = `${tunnel.name} ${state === "up" ? "came back" : "went out"}`;
+    return [{ host: seen.host, time: Number(time), what }];
+  });
+}
+
+function eventsOf(seen: Observation): Change[] {
+  return all(seen, "event").map((text) => {
+    const [time, ...words] = text.split(" ");
+    return { host: seen.host, time: Number(time), what: words.join(" ") };
   });
 }
 

@@ -105,6 +105,8 @@ RestartSec=2
 RuntimeDirectory=${names.tunnelRuntime("%i")}
 CapabilityBoundingSet=CAP_NET_ADMIN CAP_NET_RAW CAP_NET_BIND_SERVICE
 NoNewPrivileges=yes
+# A distribution's own profile for openvpn, as Ubuntu's, knows no configs but those in /etc/openvpn; what stands here confines it.
+AppArmorProfile=-unconfined
 ProtectSystem=strict
 ProtectHome=yes
 PrivateTmp=yes

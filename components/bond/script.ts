@@ -45,7 +45,8 @@ slave_of() {
 }
 `,
     set: [
-      "modprobe tun",
+      "# A kernel that was replaced since its start has lost the modules that it did not load before.",
+      "[ -e /sys/module/tun ] || modprobe tun",
       "[ -e /sys/module/bonding ] || modprobe bonding max_bonds=0",
       "# A bond that the module made by itself is in the way; one in use was refused before anything was staged.",
       ...unset,
@@ -76,6 +77,25 @@ slave_of() {
   });
 }
 
+/**
+ * By what the Pi learns that a generation was confirmed at the server, so that it does not go back alone where its own confirmation
+ * is lost: an address that stands for the generation, of those that nobody routes (RFC 3927), answers in the bond.
+ */
+function confirmation({ bond }: End, isPi: boolean): string {
+  const sign = '169.254.$((0x$(printf %.2s "$2") % 254 + 1)).$((0x$(printf %s "$2" | cut -c 3-4)))';
+  if (isPi) {
+    // No further than the far end itself.
+    return `  heard) ping -n -q -t 1 -c 2 -i 0.3 -W 2 -I ${bond} "${sign}" >/dev/null; exit ;;`;
+  }
+  return `  announce)
+    ip -4 -o addr show dev ${bond} | sed -n 's/.* inet \\(169\\.254\\.[^ ]*\\).*/\\1/p' |
+      while read -r old; do ip addr del "$old" dev ${bond}; done
+    ip addr add "${sign}/32" dev ${bond}
+    exit
+    ;;
+  heard) exit 1 ;;`;
+}
+
 /** What a mode wants once the bond has its slaves. */
 function afterwards(mode: Plan["bond"]["mode"], { bond, taps }: End): string[] {
   switch (mode) {
@@ -103,8 +123,8 @@ export function countSlaves(...bonds: string[]): string {
 
 /**
  * The script that says whether the site works at one end: `check count` prints what works, the number of slaves first; `check
- * working` the units of the tunnels that carry; `check linked` fails when no tunnel to any far end does; and `check COUNT` (or
- * `all`) fails, with a sentence, while less than that works, or while the far end can't be reached.
+ * working` the units of the tunnels that carry; `check linked` fails when no tunnel to any far end does; `check announce` and
+ * `check heard` tell the Pi what a server has confirmed; and `check COUNT` (or `all`) fails, with a sentence, while less than that works, or while the far end can't be reached.
  * @param demands further lines of it: they may call `fail`, and set $way, how the site's traffic leaves
  * @param functions what these lines call
  * @param counted what else `check count` prints
@@ -147,6 +167,7 @@ ${carried.join("\n")}
 ${functions}
 case $1 in
   count) echo "$up${counted}"; exit ;;
+${confirmation(end, host === "pi")}
   working) working; exit ;;
   linked) [ "$(${countSlaves(...bonds)})" != 0 ]; exit ;;
   all) needed=${taps.length} ;;

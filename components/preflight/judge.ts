@@ -1,3 +1,4 @@
+import type { Observation } from "../../host/inspect.ts";
 import type { Facts } from "./look.ts";
 import { silences, takenPorts } from "./ports.ts";
 
@@ -7,6 +8,9 @@ const oldestKernel = "6.0";
 const oldestOpenvpn = "2.6";
 /** What a fresh installation of all packages takes, with room to spare. */
 const neededMegabytes = 100;
+
+/** What was seen of a host. */
+type Seen = Pick<Observation, "host" | "facts" | "unreachable">;
 
 /**
  * All that is wrong with one host, a sentence each; empty when it can serve.
@@ -67,14 +71,27 @@ export function doubt(host: string, pinned: string, facts: Facts): string[] {
 }
 
 /**
+ * What keeps a site that neither the Pi nor the state knows of from a server that runs one of its name: another household's, say,
+ * which would lose its end.
+ * @param left what the last `up` left, as the state has it
+ */
+export function somebodyElses(site: string, servers: Seen[], pi: Seen, left: string | undefined): string[] {
+  const known = left !== undefined || pi.facts.has("generation") || pi.facts.has("gone");
+  if (known || pi.unreachable !== undefined) return [];
+  return servers
+    .filter(({ facts }) => facts.get("generation")?.[0])
+    .map(
+      ({ host }) =>
+        `${host}: a site ${site} runs there already, of which neither the Pi nor the state of this stack knows. If it is somebody else's, give this one another \`name\`; if it is an old one of yours, take it away there: sudo adsl-bonding-${site} remove`,
+    );
+}
+
+/**
  * What is told where the hosts, or they and the state, have parted, though no host has undone a change, or tries one: as when
  * snapshots were put back. Nothing that a host tells of itself differs then, so that an `up` would see nothing to do.
  * @param left the generation that the last `up` left, as the state has it
  */
-export function parted(
-  hosts: { host: string; facts: Facts }[],
-  left: string | undefined,
-): string | undefined {
+export function parted(hosts: Seen[], left: string | undefined): string | undefined {
   if (hosts.some(({ facts }) => facts.has("unsettled"))) return undefined;
   const run = hosts.flatMap(({ host, facts }) => {
     const generation = facts.get("generation")?.[0];
@@ -94,6 +111,8 @@ export function parted(
  * reason would drown, or stand in a text that is not known before its keys are.
  */
 export function lacks(host: string, facts: Facts): string[] {
+  const [program] = facts.get("gone") ?? [];
+  if (program) return [`${host} has lost ${program}, so \`up\` gives it everything again`];
   if (!facts.get("generation")?.[0] || facts.has("installation")) return [];
   const gone = (facts.get("drift")?.[0] ?? "").split("\t").filter(Boolean);
   const what = gone.length > 0 ? gone.join(", ") : "its notes in /var/lib/adsl-bonding are gone";

@@ -31,10 +31,17 @@ tell() { printf '%s=%s\n' "$1" "$2"; }
 tell os "${ID:-unknown} ${VERSION_ID:-}"
 tell kernel "$(uname -r)"
 command -v apt-get >/dev/null || tell lacks apt-get
+# On a root in memory (raspi-config's overlay, the package overlayroot) all can be written, and is lost at the next start.
+! grep -qwE 'boot=overlay|overlayroot=[^ "]+' /proc/cmdline || tell lacks "a disk that keeps what is written: an overlay file system is on (raspi-config, or overlayroot); switch it off"
 for folder in /etc /usr/local /var/lib; do [ -w "$folder" ] || tell lacks "a $folder that can be written to"; done
 [ -d /run/systemd/system ] || tell lacks systemd
+# Going back, and removal, are asked of systemd by it.
+[ -S /run/dbus/system_bus_socket ] || tell lacks "a system bus: install the package dbus"
+# An upgrade of the kernel may take the modules of the one that runs.
+newer=
+[ -d "/lib/modules/$(uname -r)" ] || newer=": those of its kernel are gone, as after an upgrade of that; restart it"
 for module in $MODULES; do
-  [ -d "/sys/module/$module" ] || modprobe -n -q "$module" || tell lacks "the kernel module $module"
+  [ -d "/sys/module/$module" ] || modprobe -n -q "$module" || tell lacks "the kernel module $module$newer"
 done
 tell openvpn "$(dpkg-query -W -f '${Version}' openvpn 2>/dev/null ||
   apt-cache policy openvpn 2>/dev/null | sed -n 's/^  Candidate: //p' | grep -v none)"
@@ -70,6 +77,8 @@ if [ -x "$program" ] && [ -d "$state" ]; then
   # Its drift tells of a change that was undone, or is not confirmed.
   for which in trying undone reverted; do [ ! -e "$state/$which" ] || tell unsettled "$which"; done
   tell drift "$("$program" drift | tail -n 1)"
+elif [ -e "$state/current" ] || [ -e "/etc/adsl-bonding/$SITE/manifest" ]; then
+  tell gone "$program"
 fi
 
 # Whether a ruleset speaks of all our bonds.

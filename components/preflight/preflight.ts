@@ -4,8 +4,8 @@ import { inspect, type Observation } from "../../host/inspect.ts";
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
 import { pastBond } from "../pi/boxes.ts";
-import { adviseCiphers, doubt, judge, lacks, parted } from "./judge.ts";
-import { lastGeneration } from "./lastUp.ts";
+import { adviseCiphers, doubt, judge, lacks, parted, somebodyElses } from "./judge.ts";
+import { lastUp, leftBehind } from "./lastUp.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
 import { addressDoubts, addressProblems, routeDoubts, routeProblems } from "./networks.ts";
 import { mayBeShut, newPortsMayBeShut, suspect } from "./ports.ts";
@@ -31,7 +31,7 @@ export interface Found {
  */
 export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   const all = everyServer(plan);
-  const left = await lastGeneration();
+  const left = await lastUp();
   // The servers first: they listen on the tunnels' ports, where no tunnels stand yet that prove the way, for the Pi to try each
   // line with. Where one's own firewall still has to let the tunnels in, that could only fail.
   const servers = await Promise.all(
@@ -70,8 +70,10 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   for (const line of hosts.flatMap(({ seen }) => lacks(seen.host, seen.facts))) await pulumi.log.warn(line);
   const apart = parted(
     hosts.map(({ seen }) => seen),
-    left,
+    left.generation,
   );
+  for (const line of leftBehind(plan, left)) await pulumi.log.warn(line);
+  problems.push(...somebodyElses(plan.site, servers, pi, left.generation));
   if (apart) {
     await pulumi.log.warn(`${apart}. \`up\` brings them together, and gives each host everything again`);
   }

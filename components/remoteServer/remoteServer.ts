@@ -23,8 +23,9 @@ export class RemoteServer extends Machine {
       firewallAlso: sourcesLoad(plan, names),
       check: renderCheck(plan.server, plan, {
         demands: `[ "$(cat /proc/sys/net/ipv4/ip_forward)" = 1 ] || fail "net.ipv4.ip_forward is off"
-# Without an address to bind to it masquerades, with that of its own way out.
-way="and the site is seen under ${vpn.bind ? server.address : `$(ip -4 route get 192.0.2.1 | sed -nE 's/.* src ([0-9.]+).*/\\1/p')`}"`,
+# Without an address to bind to it masquerades, with that of its own way out; a NAT before it translates to the public one.
+under=${server.address}
+${vpn.bind ? "" : `[ -z "$(ip -4 -o addr show to ${server.address})" ] || under=$(ip -4 route get 192.0.2.1 | sed -nE 's/.* src ([0-9.]+).*/\\1/p')\n`}way="and the site is seen under $under"`,
       }),
       sysctl: {
         "net.ipv4.ip_forward": 1,

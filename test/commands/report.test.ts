@@ -53,7 +53,7 @@ test("a whole site", () => {
       orange  up  up      6000 kbit/s   80.0 kbit/s  2.8 MB      610.0 kB
       all                 12000 kbit/s  160 kbit/s   4.5 MB      1.1 MB
 
-    Last changes of lines:
+    Last changes of lines and ways:
       2026-03-04 04:36:40  pi      ovh came back
       2026-03-04 04:36:40  server  ovh came back
 
@@ -153,8 +153,26 @@ test("changes come in their order, the last ones only, each by its tunnel's name
     pi: seen("pi", `${piTells}${changes.join("")}change=1772599999 tap9 down\n`),
     server: seen("server", serverTells),
   });
-  expect(report.changes).toHaveLength(8);
-  expect(report.changes.at(-1)).toEqual({ host: "pi", time: 1772599011, tunnel: "orange", up: true });
+  expect(report.changes).toHaveLength(12);
+  expect(report.changes.at(-1)).toEqual({ host: "pi", time: 1772599011, what: "orange came back" });
+});
+
+test("what the Pi's own services told of lines and ways stands among the changes", () => {
+  const report = makeReport(plan, {
+    pi: seen("pi", `${piTells}event=1772599500 ovh is out: 31 of its last 100 probes lost\n`),
+    server: seen("server", serverTells),
+  });
+  expect(report.changes.at(-1)).toEqual({
+    host: "pi",
+    time: 1772599500,
+    what: "ovh is out: 31 of its last 100 probes lost",
+  });
+});
+
+test("a server behind NAT, which knows but its private address, is seen under that of the config", () => {
+  const behind = serverTells.replace("203.0.113.10", "10.0.0.5");
+  const report = makeReport(plan, { pi: seen("pi", piTells), server: seen("server", behind) });
+  expect(report.outside).toContain("seen under 203.0.113.10");
 });
 
 test("what look.sh is told", () => {
@@ -209,7 +227,7 @@ test("a dead server with a backup in its place", () => {
       ovh     up  up     6000 kbit/s  80.0 kbit/s  1.8 MB      510.0 kB
       orange  up  up     6000 kbit/s  80.0 kbit/s  2.8 MB      610.0 kB
 
-    Last changes of lines:
+    Last changes of lines and ways:
       2026-03-04 04:36:40  pi      ovh went out
       2026-03-04 04:36:40  pi      ovh-at-spare came back
       2026-03-04 04:36:40  spare   ovh-at-spare came back

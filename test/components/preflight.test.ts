@@ -227,9 +227,12 @@ site_network=third 192.168.2.0/24
 });
 
 /** What the look at all hosts comes to, where each tells such facts, and the state knows of a generation. */
-async function inspected(facts: Record<string, string>, left?: string) {
+async function inspected(facts: Record<string, string>, generation?: string, server?: string) {
   vi.resetModules();
-  vi.doMock("../../components/preflight/lastUp.ts", () => ({ lastGeneration: async () => left }));
+  vi.doMock("../../components/preflight/lastUp.ts", async (original) => ({
+    ...(await original<typeof import("../../components/preflight/lastUp.ts")>()),
+    lastUp: async () => ({ generation, server, pi: undefined }),
+  }));
   vi.doMock("../../host/inspect.ts", () => ({
     inspect: async ({ host }: { host: string }) => ({ host, facts: parseFacts(`${fit}${facts[host]}`) }),
   }));
@@ -279,6 +282,36 @@ test("so do hosts that run together what the state knows nothing of", async () =
   expect(undone.warnings).toEqual([]);
   const anew = await inspected({ pi: "generation=\n", server: "generation=\n" }, "bbb");
   expect(anew.warnings).toEqual([]);
+});
+
+test("a machine that the site no longer has is told, with what stays there", async () => {
+  const runs = "generation=aaa\ninstallation=first\n";
+  const { warnings } = await inspected({ pi: runs, server: runs }, "aaa", "203.0.113.99");
+  expect(warnings).toEqual([
+    "server was 203.0.113.99 until now: what stands on that machine stays there. Where it lives: sudo adsl-bonding-dev remove",
+  ]);
+  expect((await inspected({ pi: runs, server: runs }, "aaa", "203.0.113.10")).warnings).toEqual([]);
+});
+
+test("a server that runs a site of this name is refused where nobody else knows of that", async () => {
+  const runs = "generation=aaa\ninstallation=first\n";
+  await expect(inspected({ pi: "", server: runs })).rejects.toThrow(
+    /server: a site dev runs there already, of which neither the Pi nor the state of this stack knows/,
+  );
+  // A first `up` that ended on one host alone; a new Pi; a state that is lost.
+  for (const [pi, left] of [
+    ["generation=\ninstallation=first\n", undefined],
+    ["", "aaa"],
+    [runs, undefined],
+  ] as const) {
+    expect((await inspected({ pi, server: runs }, left)).found.server!.installation).toBe("first");
+  }
+});
+
+test("a host without its program is told to have lost it", () => {
+  expect(lacks("pi", parseFacts(`${fit}gone=/usr/local/sbin/adsl-bonding-dev\n`))).toEqual([
+    "pi has lost /usr/local/sbin/adsl-bonding-dev, so `up` gives it everything again",
+  ]);
 });
 
 /** Calls functions of probe.sh. */

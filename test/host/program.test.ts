@@ -74,7 +74,14 @@ const tunnels = ["t@one.service", "t@two.service", "t@two-2.service", "t@three.s
 
 /** A generation of a bond and of tunnels over three lines, each of which reads a file of its own. */
 function content(texts: Record<string, string> = {}): HostContent {
-  const check = `#!/bin/sh\ncase $1 in count) echo 4 ;; working) cat ${at("working")} ;; esac\n`;
+  const check = `#!/bin/sh
+case $1 in
+  count) echo 4 ;;
+  working) cat ${at("working")} ;;
+  announce) echo "$2" >${at("announced")} ;;
+  heard) grep -qsx "$2" ${at("heard")} ;;
+esac
+`;
   const text = (name: string) => texts[name] ?? `${name}\n`;
   const units: HostUnit[] = tunnels.map((name) => ({
     name,
@@ -363,6 +370,38 @@ test("a text that is damaged here does not keep a host from going back with all 
   switchTo("third", content());
   expect(run(["confirm", "third"])).toContain("active: third");
   expect(readFileSync(at("etc", "bond"), "utf8")).toBe("bond\n");
+});
+
+test("a host whose own confirmation is lost goes with the far end, where that has been confirmed", () => {
+  deploy();
+  expect(readFileSync(at("announced"), "utf8")).toBe("first\n");
+  const confirmed = (id: string) => {
+    writeFileSync(at("heard"), `${id}\n`);
+    switchTo("second", content({ "t@one.service": "other keys\n" }));
+  };
+  // It was not found to work here: what the far end may say doesn't count.
+  confirmed("second");
+  run(["expire", "second"]);
+  expect(run(["status"])).toMatch(/current generation: first\n(.*\n)*last undone: .*not confirmed in time/);
+  // The far end tells of another one.
+  confirmed("first");
+  run(["settle", "second"]);
+  run(["expire", "second"]);
+  expect(run(["status"])).toMatch(/current generation: first\n(.*\n)*last undone: .*not confirmed in time/);
+  confirmed("second");
+  run(["settle", "second"]);
+  expect(run(["expire", "second"])).toContain("confirmed, as the far end was: second");
+  expect(run(["status"])).not.toContain("last undone");
+  expect(run(["confirm", "second"])).toContain("active already");
+  expect(readFileSync(at("etc", "t@one.service"), "utf8")).toBe("other keys\n");
+});
+
+test("what differs on a host that has undone a change is told beside that", () => {
+  deploy();
+  switchTo("second", content({ bond: "another\n" }));
+  run(["expire", "second"]);
+  writeFileSync(at("etc", "bond"), "by hand\n");
+  expect(run(["drift"])).toMatch(new RegExp(`^undone at .*\\t${at("etc", "bond")} was edited`));
 });
 
 test("a trial whose timer somebody has stopped is undone for the next change", () => {
