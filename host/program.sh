@@ -575,7 +575,7 @@ switch() {
   [ -z "$check" ] || before=$("$check" count 2>/dev/null || true)
   say "$before" >"$state/before"
   [ -z "$check" ] || "$check" working >"$state/working" 2>/dev/null || true
-  rm -f "$state/reverted" "$state/switched" "$state/settled" "$again"
+  rm -f "$state/reverted" "$state/switched" "$state/settled" "$state/idle" "$again"
   # The timer first: from here on every way ends in a whole generation.
   undo_in "$(field "$state/armed" within)" "$id" || die "systemd-run could start no timer that would undo the change"
   mv "$state/armed" "$state/trying"
@@ -738,6 +738,8 @@ expire() {
     say "confirmed, as the far end was: $1"
   elif [ -f "$state/undone" ] || { [ -f "$state/trying" ] && [ "$(id_of "$state/trying")" = "$1" ]; }; then
     revert_now "it was not confirmed in time"
+  elif [ -f "$state/idle" ]; then
+    start_idle
   else
     systemctl stop "$prefix-revert.timer" 2>/dev/null || true
   fi
@@ -788,7 +790,28 @@ revert_now() {
   # What is still missing is lost here: the next change brings it.
   [ -z "$(misplaced "$to")" ] || do_all_again
   rm -f "$state/switched" "$state/settled" "$state/undone" "$state"/working* "$again"
+  if [ -n "$(idle)" ]; then
+    say "not all of it runs again: $(idle | paste -s -d ' ')"
+    say 20 >"$state/idle" && return 0
+  fi
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+}
+
+# The units of what is to run that do not.
+idle() {
+  for unit in $(units_of "$(running)"); do systemctl -q is-active "$unit" || say "$unit"; done
+}
+
+# The timer's, after a way back: whatever kept units from starting may pass. Ten minutes long.
+start_idle() {
+  for unit in $(idle); do systemctl start "$unit" || true; done
+  left=$(($(cat "$state/idle") - 1))
+  if [ -n "$(idle)" ] && [ "$left" -gt 0 ]; then
+    say "$left" >"$state/idle" || true
+  else
+    rm -f "$state/idle"
+    systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+  fi
 }
 
 # What only the first of two manifests wants: its files that are still there, and its units that still run, or would at the

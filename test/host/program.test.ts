@@ -396,6 +396,31 @@ test("a host whose own confirmation is lost goes with the far end, where that ha
   expect(readFileSync(at("etc", "t@one.service"), "utf8")).toBe("other keys\n");
 });
 
+test("what does not start again on the way back is tried on, and no more once it runs", () => {
+  deploy();
+  switchTo("second", content({ bond: "another\n" }));
+  // The bond's unit fails, whatever is tried, until somebody puts that right.
+  write(
+    "bin/systemctl",
+    `#!/bin/sh\necho "$*" >>${at("told")}\ncase "$*" in "-q is-active bond.service") [ -e ${at("mended")} ] ;; esac\n`,
+  );
+  told();
+  expect(run(["expire", "second"])).toContain("not all of it runs again: bond.service");
+  expect(run(["status"])).toContain("current generation: first");
+  expect(told()).not.toContain("stop adsl-test-revert.timer");
+  run(["expire", "second"]);
+  const again = told();
+  expect(again).toContain("start bond.service");
+  expect(again.filter((words) => /^(re)?start|^stop/.test(words))).toEqual([
+    "stop adsl-test-switch.service",
+    "start bond.service",
+  ]);
+  writeFileSync(at("mended"), "");
+  run(["expire", "second"]);
+  expect(told()).toContain("stop adsl-test-revert.timer");
+  expect(existsSync(at("lib", "test", "idle"))).toBe(false);
+});
+
 test("what differs on a host that has undone a change is told beside that", () => {
   deploy();
   switchTo("second", content({ bond: "another\n" }));
