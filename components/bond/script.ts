@@ -123,8 +123,9 @@ export function countSlaves(...bonds: string[]): string {
 
 /**
  * The script that says whether the site works at one end: `check count` prints what works, the number of slaves first; `check
- * working` the units of the tunnels that carry; `check linked` fails when no tunnel to any far end does; `check announce` and
- * `check heard` tell the Pi what a server has confirmed; and `check COUNT` (or `all`) fails, with a sentence, while less than that works, or while the far end can't be reached.
+ * working` the units of the tunnels that carry; `check linked` fails when no tunnel to any far end does; `check announce ID`, on a
+ * server, and `check heard ID`, on the Pi, tell the latter what the former has confirmed; and `check COUNT` (or `all`) fails, with a
+ * sentence, while less than that works, or while the far end can't be reached.
  * @param demands further lines of it: they may call `fail`, and set $way, how the site's traffic leaves
  * @param functions what these lines call
  * @param counted what else `check count` prints
@@ -145,9 +146,14 @@ export function renderCheck(
   const carried = plan.tunnels.map(
     (tunnel) => `  carries ${host === "pi" ? tunnel.piTap : tunnel.serverTap} ${tunnelUnit(tunnel.name)}`,
   );
+  const told =
+    host === "pi"
+      ? "check heard ID: fails unless that is confirmed at the server"
+      : "check announce ID: tells the Pi what is confirmed here";
   return `#!/bin/sh
 # Says whether the bond works here. check count: how much of it does, the number of slaves first; check working: which
-# tunnels carry; check linked: fails if none does, of any bond; check COUNT, as printed, or check all: fails if less works.
+# tunnels carry; check linked: fails if none does, of any bond; ${told};
+# check COUNT, as printed, or check all: fails if less works.
 set -eu
 
 slaves=$(awk '/^Slave Interface/ { slave = $3 } slave && /^MII Status: up/ { print slave; slave = "" }' \\
