@@ -5,8 +5,8 @@ import { namesOf } from "./names.ts";
 
 /**
  * Makes all that was staged on the machines run, together.
- * @param machines in the order of confirmation: the servers before the Pi, which is the only way into the site, so that
- * it is not confirmed where one of them can't be
+ * @param machines in the order of confirmation: the servers, the main one first, before the Pi, which is the only way into the
+ * site: it goes with the main one, be it by a login or by what that tells in the bond
  * @param found what each host answered, by its name and before this run, on what has drifted
  */
 export function activate(

@@ -54,7 +54,7 @@ export class Activation extends pulumi.ComponentResource {
     const settled = sides.map((side) => on(side, "settle", pulumi.interpolate`settle ${id}`, switched));
     const confirmed: command.remote.Command[] = [];
     for (const side of sides) {
-      // One after the other: where the first can't be confirmed, the second isn't either, and both go back.
+      // One after the other: where the first can't be confirmed, no other is, and all go back.
       const before = [...settled, ...confirmed];
       confirmed.push(on(side, "confirm", pulumi.interpolate`confirm ${id}`, before));
     }

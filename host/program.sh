@@ -133,11 +133,13 @@ not_there() { # STATES PACKAGE...
   printf '%s\n' "$@" | grep -vxF -- "$present" || true
 }
 
-# Says which of the packages that were seen to have been removed since. One that is just being upgraded is none.
+# Says which of the packages that were seen to have been removed since, or left half done. One that is just being upgraded is none.
 lost_packages() {
   [ -s "$state/wanted" ] || return 0
+  states=installed
+  ! pgrep -x "dpkg|apt|apt-get|unattended-upgr" >/dev/null || states="installed|half-.*|unpacked|triggers-.*"
   # shellcheck disable=SC2046 # the names are words
-  not_there "installed|half-installed|unpacked|half-configured|triggers-.*" $(cat "$state/wanted") | sed 's/.*/the package & is not installed/'
+  not_there "$states" $(cat "$state/wanted") | sed 's/.*/the package & is not installed/'
 }
 
 enabled_units() {
@@ -749,11 +751,15 @@ expire() {
 # happen at the very end of its own time, a moment after ours: some twenty seconds are waited for it.
 confirmed_there() {
   [ -f "$state/settled" ] || return 1
-  for _ in 1 2 3 4 5 6 7; do
-    if "$(field "$state/trying" check)" heard "$1" >/dev/null 2>&1; then return; fi
+  patience=$(($(now) + 20))
+  while :; do
+    answer=0
+    "$(field "$state/trying" check)" heard "$1" >/dev/null 2>&1 || answer=$?
+    [ "$answer" != 0 ] || return 0
+    # Whoever is not told of it says so in another way.
+    [ "$answer" = 1 ] && [ "$(now)" -lt "$patience" ] || return 1
     sleep 1
   done
-  return 1
 }
 
 # Whatever of it fails, all the rest is done: above all, what is to run is started. The timer goes on until it is.
@@ -792,7 +798,7 @@ revert_now() {
   rm -f "$state/switched" "$state/settled" "$state/undone" "$state"/working* "$again"
   if [ -n "$(idle)" ]; then
     say "not all of it runs again: $(idle | paste -s -d ' ')"
-    say 20 >"$state/idle" && return 0
+    say $(($(now) + 600)) >"$state/idle" && return 0
   fi
   systemctl stop "$prefix-revert.timer" 2>/dev/null || true
 }
@@ -804,10 +810,10 @@ idle() {
 
 # The timer's, after a way back: whatever kept units from starting may pass. Ten minutes long.
 start_idle() {
-  for unit in $(idle); do systemctl start "$unit" || true; done
-  left=$(($(cat "$state/idle") - 1))
-  if [ -n "$(idle)" ] && [ "$left" -gt 0 ]; then
-    say "$left" >"$state/idle" || true
+  units=$(idle)
+  if [ -n "$units" ] && [ "$(now)" -lt "$(cat "$state/idle")" ]; then
+    # shellcheck disable=SC2086 # the names are words
+    systemctl start --no-block $units || true
   else
     rm -f "$state/idle"
     systemctl stop "$prefix-revert.timer" 2>/dev/null || true
@@ -833,7 +839,7 @@ recover() {
   # Whatever fails, all the rest is done.
   set +e
   to=$(running) left=
-  rm -f "$state/reserve"
+  rm -f "$state/reserve" "$state/settled"
   for which in undone trying; do
     tried=$state/$which
     [ -f "$tried" ] || continue

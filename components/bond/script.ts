@@ -93,7 +93,7 @@ function confirmation({ bond }: End, isPi: boolean): string {
     ip addr add "${sign}/32" dev ${bond}
     exit
     ;;
-  heard) exit 1 ;;`;
+  heard) exit 3 ;; # nobody tells a server`;
 }
 
 /** What a mode wants once the bond has its slaves. */

@@ -70,6 +70,7 @@ sub hang_up {
   my ($socket, $bond, $mark, @networks) = @_;
   open my $file, "-|", "conntrack -L -p tcp -o extended 2>/dev/null" or die "conntrack: $!\n";
   my @connections = connections([<$file>], $mark, @networks);
+  close $file or print "$bond: its connections can't be listed: conntrack -L fails\n";
   for (@connections) {
     send $socket, question(@$_), 0, pack_sockaddr_in(0, inet_aton($_->[0]));
   }

@@ -21,17 +21,15 @@ export function ownInterfaces({ lines, pi }: Pick<Plan, "lines" | "pi">): string
 }
 
 /**
- * The interfaces, from one to the other, between which the Pi forwards past the bonds: the LAN's to the boxes and back, and
- * within the LAN, where boxes stand on it, or a LAN host calls a forwarded port.
+ * The interfaces, from one to the other, between which the Pi forwards past the bonds: the LAN's to the boxes and back, by which a
+ * server's own address is reached in any case, and within the LAN, where boxes stand on it, or a LAN host calls a forwarded port.
  */
-export function pastBond(plan: Pick<Plan, "lines" | "pi" | "direct" | "forwards">): [string, string][] {
-  const { lines, pi, direct, forwards } = plan;
-  const leaves = leavesDirectly(direct);
-  const onLan = forwards.length > 0 || (leaves && lines.some((line) => line.interface === pi.interface));
-  const doors = leaves ? ownInterfaces(plan) : [];
+export function pastBond(plan: Pick<Plan, "lines" | "pi" | "forwards">): [string, string][] {
+  const { lines, pi, forwards } = plan;
+  const onLan = forwards.length > 0 || lines.some((line) => line.interface === pi.interface);
   return [
     ...(onLan ? [[pi.interface, pi.interface] satisfies [string, string]] : []),
-    ...doors.flatMap((door): [string, string][] => [
+    ...ownInterfaces(plan).flatMap((door): [string, string][] => [
       [pi.interface, door],
       [door, pi.interface],
     ]),

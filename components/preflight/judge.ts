@@ -71,22 +71,6 @@ export function doubt(host: string, pinned: string, facts: Facts): string[] {
 }
 
 /**
- * What keeps a site that neither the Pi nor the state knows of from a server that runs one of its name: another household's, say,
- * which would lose its end.
- * @param left what the last `up` left, as the state has it
- */
-export function somebodyElses(site: string, servers: Seen[], pi: Seen, left: string | undefined): string[] {
-  const known = left !== undefined || pi.facts.has("generation") || pi.facts.has("gone");
-  if (known || pi.unreachable !== undefined) return [];
-  return servers
-    .filter(({ facts }) => facts.get("generation")?.[0])
-    .map(
-      ({ host }) =>
-        `${host}: a site ${site} runs there already, of which neither the Pi nor the state of this stack knows. If it is somebody else's, give this one another \`name\`; if it is an old one of yours, take it away there: sudo adsl-bonding-${site} remove`,
-    );
-}
-
-/**
  * What is told where the hosts, or they and the state, have parted, though no host has undone a change, or tries one: as when
  * snapshots were put back. Nothing that a host tells of itself differs then, so that an `up` would see nothing to do.
  * @param left the generation that the last `up` left, as the state has it

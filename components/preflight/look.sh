@@ -32,7 +32,8 @@ tell os "${ID:-unknown} ${VERSION_ID:-}"
 tell kernel "$(uname -r)"
 command -v apt-get >/dev/null || tell lacks apt-get
 # On a root in memory (raspi-config's overlay, the package overlayroot) all can be written, and is lost at the next start.
-! grep -qwE 'boot=overlay|overlayroot="?(tmpfs|device|crypt).*' /proc/cmdline || tell lacks "a disk that keeps what is written: an overlay file system is on (raspi-config, or overlayroot); switch it off"
+! cat /proc/cmdline /etc/overlayroot.conf /etc/overlayroot.local.conf 2>/dev/null |
+  grep -qE '(^| )(boot=overlay( |$)|overlayroot="?tmpfs)' || tell lacks "a disk that keeps what is written: an overlay file system is on (raspi-config, or overlayroot); switch it off"
 for folder in /etc /usr/local /var/lib; do [ -w "$folder" ] || tell lacks "a $folder that can be written to"; done
 [ -d /run/systemd/system ] || tell lacks systemd
 # Going back, and removal, are asked of systemd by it.

@@ -63,11 +63,14 @@ export function suspect(plan: Plan, server: Facts, pi: Facts): string[] {
 }
 
 /**
- * What a server's own firewall may keep from tunnels that are new on a site that stands: no line is tried with their ports, for
- * the site's own firewall would drop that. Which of a chain's rules take them is not known.
+ * What a server's own firewall may keep from tunnels that are new on a site that stands, or from all of a server that is new to it:
+ * no line is tried with their ports, for the site's own firewall on the Pi would drop that. Which of a chain's rules take them is not
+ * known.
  */
-export function newPortsMayBeShut({ server }: Plan, facts: Facts): string[] {
-  const ports = (facts.get("untried") ?? []).map((text) => {
+export function newPortsMayBeShut({ server }: Plan, facts: Facts, pi: Facts): string[] {
+  const stands = pi.get("generation")?.[0];
+  const untried = [...(facts.get("untried") ?? []), ...(stands ? (facts.get("listening") ?? []) : [])];
+  const ports = untried.map((text) => {
     const [protocol, port] = text.split(" ");
     return { protocol: protocol!, port: Number(port) };
   });

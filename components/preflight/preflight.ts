@@ -4,8 +4,8 @@ import { inspect, type Observation } from "../../host/inspect.ts";
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { warnOfOffers } from "../lan/offers.ts";
 import { pastBond } from "../pi/boxes.ts";
-import { adviseCiphers, doubt, judge, lacks, parted, somebodyElses } from "./judge.ts";
-import { lastUp, leftBehind } from "./lastUp.ts";
+import { adviseCiphers, doubt, judge, lacks, parted } from "./judge.ts";
+import { lastUp, leftBehind, somebodyElses } from "./lastUp.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
 import { addressDoubts, addressProblems, routeDoubts, routeProblems } from "./networks.ts";
 import { mayBeShut, newPortsMayBeShut, suspect } from "./ports.ts";
@@ -58,7 +58,11 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
       ...routeProblems(each, facts),
       ...suspect(each, facts, pi.facts),
     );
-    const doubts = [addressDoubts, routeDoubts, newPortsMayBeShut].flatMap((of) => of(each, facts));
+    const doubts = [
+      ...addressDoubts(each, facts),
+      ...routeDoubts(each, facts),
+      ...newPortsMayBeShut(each, facts, pi.facts),
+    ];
     for (const line of doubts) await pulumi.log.info(line);
   }
   for (const { seen, end } of hosts) {
@@ -72,8 +76,9 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
     hosts.map(({ seen }) => seen),
     left.generation,
   );
-  for (const line of leftBehind(plan, left)) await pulumi.log.warn(line);
-  problems.push(...somebodyElses(plan.site, servers, pi, left.generation));
+  const looked = hosts.map(({ seen, end }) => ({ seen, address: end.address }));
+  for (const line of leftBehind(plan.site, looked, left)) await pulumi.log.warn(line);
+  problems.push(...somebodyElses(plan.site, looked.slice(0, -1), pi, left));
   if (apart) {
     await pulumi.log.warn(`${apart}. \`up\` brings them together, and gives each host everything again`);
   }

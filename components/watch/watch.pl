@@ -28,7 +28,7 @@ sub rules {
 # A line begins as one that is used and has lost nothing.
 sub line {
   my ($name, $mark, @taps) = @_;
-  my %calm = (outcomes => [], lost => 0, silent => 0, dirty => -1e9, revived => [-1e9, -1e9], out => 0);
+  my %calm = (outcomes => [], lost => 0, silent => 0, dirty => -1e9, revived => [-1e9, -1e9], out => 0, given => 0);
   return { name => $name, mark => $mark, taps => \@taps, %calm };
 }
 
@@ -66,7 +66,8 @@ sub count {
   $line->{dirty} = $now if $lost && $line->{lost} >= $rules->{dirty};
 }
 
-# Which lines go out or come back at a moment; where none is better, a bad one stays: something has to carry the traffic.
+# Which lines go out or come back at a moment; where none is better, a bad one stays: something has to carry the traffic. One that
+# was only given back is judged as one that is out.
 sub judge {
   my ($lines, $now, $rules) = @_;
   my @changed;
@@ -74,7 +75,8 @@ sub judge {
     my $good = sub { $_[0]{lost} < $rules->{bad} && $_[0]{silent} < $rules->{dead} };
     my $better = grep { $_ != $line && !$_->{out} && $good->($_) } @$lines;
     my $clean = $now - $line->{dirty} >= $rules->{clean} && $line->{silent} < $rules->{dead};
-    my $out = $better && ($line->{out} ? !$clean : $line->{lost} >= $rules->{bad}) ? 1 : 0;
+    my $out = $better && ($line->{out} || $line->{given} ? !$clean : $line->{lost} >= $rules->{bad}) ? 1 : 0;
+    $line->{given} = 0 if $better;
     next if $out == $line->{out};
     $line->{out} = $out;
     push @changed, $line;
@@ -127,7 +129,7 @@ sub give_back {
   my @out = grep { $_->{out} } @$lines;
   return if grep { !$_->{out} && has_carrier($_) } @$lines;
   print "$_->{name} is used again: no other line has a tunnel\n" for @out;
-  $_->{out} = 0 for @out;
+  @$_{qw(out given)} = (0, 1) for @out;
   return @out;
 }
 
@@ -141,7 +143,7 @@ sub main {
   my $to = pack_sockaddr_in(0, inet_aton($server));
   my $late = $patience * $probes;
   my $ring = 2 * $late;
-  my ($sequence, $ended, $heard, @answered) = (0, 0, 1);
+  my ($sequence, $ended, @answered) = (0, 0);
   $SIG{TERM} = $SIG{INT} = sub { $ended = 1 };
   $| = 1;
   apply(@lines);
@@ -169,12 +171,11 @@ sub main {
     if ($sequence >= $late) {
       my $sent = $now - $patience;
       my @arrived = map { $_->[($sequence - $late) % $ring] } @answered;
-      $heard = grep { $_ } @arrived;
+      my $heard = grep { $_ } @arrived;
       note(\@lines, \@arrived, $sent, $rules);
-      apply(judge(\@lines, $sent, $rules));
+      apply($heard ? judge(\@lines, $sent, $rules) : give_back(\@lines));
     }
     apply(grep { $_->{out} && has_carrier($_) } @lines);
-    apply(give_back(\@lines)) unless $heard;
     $sequence++;
   }
   $_->{out} = 0 for @lines;

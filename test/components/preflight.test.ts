@@ -61,14 +61,21 @@ test("what may refuse an up its logins is told, and does not stop it", () => {
 });
 
 test("a server's firewall that drops the rest is told where a tunnel is new on a site that stands", () => {
+  const stands = parseFacts("generation=one\n");
   const closed = `${fit}generation=one\nclosed=ip filter INPUT\n`;
-  expect(newPortsMayBeShut(examplePlan(), parseFacts(closed))).toEqual([]);
+  expect(newPortsMayBeShut(examplePlan(), parseFacts(closed), stands)).toEqual([]);
   const untried = parseFacts(`${closed}untried=udp 1195\n`);
-  expect(newPortsMayBeShut(examplePlan(), untried)).toEqual([
+  expect(newPortsMayBeShut(examplePlan(), untried, stands)).toEqual([
     "server: its firewall's chain ip filter INPUT drops what none of its rules takes: see that these let in UDP port 1195",
   ]);
+  // All of a server that is new to the site; where the Pi is new, too, it asks them.
+  const anew = parseFacts(`${fit}closed=ip filter INPUT\nlistening=udp 1194\nlistening=udp 1195\n`);
+  expect(newPortsMayBeShut(examplePlan(), anew, stands)).toEqual([
+    expect.stringMatching(/UDP ports 1194-1195$/),
+  ]);
+  expect(newPortsMayBeShut(examplePlan(), anew, parseFacts(""))).toEqual([]);
   const exception = examplePlan((site) => (site.server.letThrough = { input: ["ip filter INPUT"] }));
-  expect(newPortsMayBeShut(exception, untried)).toEqual([]);
+  expect(newPortsMayBeShut(exception, untried, stands)).toEqual([]);
 });
 
 test("two sites of a server that share a table are told", () => {
@@ -227,11 +234,15 @@ site_network=third 192.168.2.0/24
 });
 
 /** What the look at all hosts comes to, where each tells such facts, and the state knows of a generation. */
-async function inspected(facts: Record<string, string>, generation?: string, server?: string) {
+async function inspected(
+  facts: Record<string, string>,
+  generation?: string,
+  addresses: Record<string, string> = {},
+) {
   vi.resetModules();
   vi.doMock("../../components/preflight/lastUp.ts", async (original) => ({
     ...(await original<typeof import("../../components/preflight/lastUp.ts")>()),
-    lastUp: async () => ({ generation, server, pi: undefined }),
+    lastUp: async () => ({ generation, addresses }),
   }));
   vi.doMock("../../host/inspect.ts", () => ({
     inspect: async ({ host }: { host: string }) => ({ host, facts: parseFacts(`${fit}${facts[host]}`) }),
@@ -284,21 +295,30 @@ test("so do hosts that run together what the state knows nothing of", async () =
   expect(anew.warnings).toEqual([]);
 });
 
-test("a machine that the site no longer has is told, with what stays there", async () => {
+test("a machine that the site no longer has is told, with what stays there; not one that has another address", async () => {
   const runs = "generation=aaa\ninstallation=first\n";
-  const { warnings } = await inspected({ pi: runs, server: runs }, "aaa", "203.0.113.99");
-  expect(warnings).toEqual([
+  const before = { server: "203.0.113.99", pi: "192.168.1.252" };
+  const told = [
     "server was 203.0.113.99 until now: what stands on that machine stays there. Where it lives: sudo adsl-bonding-dev remove",
-  ]);
-  expect((await inspected({ pi: runs, server: runs }, "aaa", "203.0.113.10")).warnings).toEqual([]);
+  ];
+  expect((await inspected({ pi: runs, server: "" }, "aaa", before)).warnings).toEqual(told);
+  // The same machine at another address; a backup that became the server.
+  expect((await inspected({ pi: runs, server: runs }, "aaa", before)).warnings).toEqual([]);
+  const promoted = { ...before, spare: "203.0.113.10" };
+  expect((await inspected({ pi: runs, server: runs }, "aaa", promoted)).warnings).toEqual(told);
+  const same = { ...before, server: "203.0.113.10" };
+  expect((await inspected({ pi: runs, server: "" }, "aaa", same)).warnings).toEqual([]);
 });
 
 test("a server that runs a site of this name is refused where nobody else knows of that", async () => {
   const runs = "generation=aaa\ninstallation=first\n";
-  await expect(inspected({ pi: "", server: runs })).rejects.toThrow(
-    /server: a site dev runs there already, of which neither the Pi nor the state of this stack knows/,
-  );
-  // A first `up` that ended on one host alone; a new Pi; a state that is lost.
+  const refused =
+    /server: a site dev runs there already, of which neither the Pi nor the state of this stack knows/;
+  await expect(inspected({ pi: "", server: runs })).rejects.toThrow(refused);
+  // A site that stands, and takes another's server.
+  const others = { pi: "generation=bbb\ninstallation=other\n", server: runs };
+  await expect(inspected(others, "bbb", { server: "203.0.113.99" })).rejects.toThrow(refused);
+  // A first `up` that ended on one host alone; a new Pi; a state that is lost; a server that is back from a snapshot.
   for (const [pi, left] of [
     ["generation=\ninstallation=first\n", undefined],
     ["", "aaa"],
@@ -306,6 +326,9 @@ test("a server that runs a site of this name is refused where nobody else knows 
   ] as const) {
     expect((await inspected({ pi, server: runs }, left)).found.server!.installation).toBe("first");
   }
+  expect((await inspected(others, "bbb", { server: "203.0.113.10" })).warnings[0]).toContain(
+    "different generations",
+  );
 });
 
 test("a host without its program is told to have lost it", () => {

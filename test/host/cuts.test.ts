@@ -95,6 +95,9 @@ function run(args: string[], input = "", cut: Cut = { at: 0, how: "cut" }) {
   return { text: stdout + stderr, code: status, reached: cut.at > 0 && calls >= cut.at };
 }
 
+/** Two slaves work; the far end tells of whatever generation is asked for, where it tells at all. */
+const checkText = `#!/bin/sh\ncase $1 in count) echo 2 ;; heard) [ -e ${at("heard")} ] ;; esac\n`;
+
 /** A generation: its files, each read by the unit of its name, and the settings. */
 function generation(files: Record<string, string>): HostContent {
   const own = Object.entries(files).map(([name, text]) => ({ path: at("etc", "site", name), text }));
@@ -103,7 +106,7 @@ function generation(files: Record<string, string>): HostContent {
     files: [
       ...own,
       { path: at("etc", "sysctl.d", "60-adsl-test.conf"), text: "net.ipv4.conf.gone.rp_filter = 2\n" },
-      { path: check, text: '#!/bin/sh\n[ "$1" != count ] || echo 2\n', mode: "0755" },
+      { path: check, text: checkText, mode: "0755" },
     ],
     units: own.map(({ path }) => ({ name: `${path.split("/").at(-1)}.service`, reads: [path] })),
     listeners: [],
@@ -236,6 +239,7 @@ function expire(id: string) {
 }
 
 const fresh = () => {
+  rmSync(at("heard"), { force: true });
   for (const folder of ["lib", "etc", "units", "run", "active", "enabled"]) {
     rmSync(at(folder), { recursive: true });
     mkdirSync(at(folder));
@@ -258,6 +262,12 @@ const switched = () => {
   trying();
   mustRun("switch-now");
 };
+/** It was found to work here, and the far end has been confirmed. */
+const confirmedThere = () => {
+  switched();
+  mustRun("settle", "second");
+  writeFileSync(at("heard"), "");
+};
 const switchedOff = () => {
   switched();
   powerOff();
@@ -273,6 +283,8 @@ describe("the power goes", () => {
   test("while it begins to switch", () => cutEverywhere("cut", armed, ["switch", "second"], after));
   test("while it switches", () => cutEverywhere("cut", trying, ["switch-now"], after));
   test("while it confirms", () => cutEverywhere("cut", switched, ["confirm", "second"], after));
+  test("while it goes with the far end", () =>
+    cutEverywhere("cut", confirmedThere, ["expire", "second"], after));
   test("while it goes back", () => cutEverywhere("cut", switched, ["expire", "second"], after));
   test("while it recovers from that", () => {
     const interrupted = () => {
@@ -316,6 +328,13 @@ describe("what does it is killed, or fails at one thing", () => {
   };
   for (const how of ["cut", "fail"] as const) {
     test(`a switch: ${how}`, () => cutEverywhere(how, trying, ["switch-now"], after));
+    test(`going with the far end: ${how}`, () =>
+      cutEverywhere(how, confirmedThere, ["expire", "second"], (told) => {
+        expire("second");
+        expectWhole("second", told);
+        up("third");
+        expectWhole("third", told);
+      }));
     test(`going back: ${how}`, () => cutEverywhere(how, switched, ["expire", "second"], after));
   }
   test("going back on a disk that can't be written any more", () =>
