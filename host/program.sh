@@ -137,7 +137,7 @@ not_there() { # STATES PACKAGE...
 lost_packages() {
   [ -s "$state/wanted" ] || return 0
   states=installed
-  ! pgrep -x "dpkg|apt|apt-get|unattended-upgr" >/dev/null || states="installed|half-.*|unpacked|triggers-.*"
+  ! ps -eo comm= | grep -qxE "dpkg|apt|apt-get|unattended-upgr" || states="installed|half-.*|unpacked|triggers-.*"
   # shellcheck disable=SC2046 # the names are words
   not_there "$states" $(cat "$state/wanted") | sed 's/.*/the package & is not installed/'
 }

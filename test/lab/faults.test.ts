@@ -335,17 +335,6 @@ const faults: Fault[] = [
     whole: 30,
   },
   {
-    what: "the Pi's disk can't be written any more, and a tunnel's OpenVPN dies",
-    happens: async () => {
-      await must("pi", "mount -o remount,bind,ro / && ! touch /etc/adsl-bonding/x 2>/dev/null");
-      await must("pi", every("^/usr/sbin/openvpn .*tunnel-ovh"));
-      await slavesSettle(2, 20);
-      await must("pi", "mount -o remount,bind,rw /");
-    },
-    gap: 1,
-    whole: 20,
-  },
-  {
     what: "systemd is executed anew on both hosts, and their journals are killed",
     happens: async () => {
       for (const host of ["pi", "server"])
