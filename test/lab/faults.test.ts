@@ -317,15 +317,6 @@ const faults: Fault[] = [
     whole: 30,
   },
   {
-    what: "somebody sets the Pi's LAN interface down, and up again",
-    happens: passing(
-      () => must("pi", "ip link set eth0 down"),
-      () => must("pi", "ip link set eth0 up"),
-    ),
-    gap: 15,
-    whole: 30,
-  },
-  {
     what: "the server's cable is out",
     happens: passing(
       () => must("guest", "ip -n internet link set core-server down"),
