@@ -137,7 +137,8 @@ not_there() { # STATES PACKAGE...
 lost_packages() {
   [ -s "$state/wanted" ] || return 0
   states=installed
-  ! ps -eo comm= | grep -qxE "dpkg|apt|apt-get|unattended-upgr" || states="installed|half-.*|unpacked|triggers-.*"
+  # No pattern of pgrep's may be longer than a name.
+  ! { pgrep -x "dpkg|apt" || pgrep -x apt-get || pgrep -x unattended-upgr; } >/dev/null 2>&1 || states="installed|half-.*|unpacked|triggers-.*"
   # shellcheck disable=SC2046 # the names are words
   not_there "$states" $(cat "$state/wanted") | sed 's/.*/the package & is not installed/'
 }
