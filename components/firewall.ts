@@ -54,13 +54,16 @@ export interface Exception {
 }
 
 /**
- * The rules that let through, in other tables' chains, what is between the bond and anything else, and the tunnels.
- * @param lines those whose ports are to be let in: a server's
- * @param past interfaces, from one to the other, of what is forwarded past the bond: a Pi's
+ * The rules that let through, in other tables' chains, what is between bonds and anything else, what is forwarded past
+ * them, and the tunnels.
+ * @param past interfaces, from one to the other, of what is forwarded past the bonds
+ * @param lines those whose ports are to be let in
  */
 export function exceptionsOf(
-  { bond, letThrough }: End,
-  { lines = [], past = [] }: { lines?: PlannedLine[]; past?: [string, string][] },
+  letThrough: End["letThrough"],
+  bonds: string[],
+  past: [string, string][],
+  lines: PlannedLine[],
 ): Exception[] {
   const ports = lines.flatMap(({ protocol, tunnelPlans }) =>
     // One port each: iptables, whose chain it may be, could not show a set.
@@ -68,8 +71,10 @@ export function exceptionsOf(
   );
   return [
     ...letThrough.forward.flatMap((chain) => [
-      { chain, rule: `iifname "${bond}" accept` },
-      { chain, rule: `oifname "${bond}" accept` },
+      ...bonds.flatMap((bond) => [
+        { chain, rule: `iifname "${bond}" accept` },
+        { chain, rule: `oifname "${bond}" accept` },
+      ]),
       ...past.map(([from, to]) => ({ chain, rule: `iifname "${from}" oifname "${to}" accept` })),
     ]),
     ...letThrough.input.flatMap((chain) => ports.map((rule) => ({ chain, rule }))),

@@ -6,7 +6,6 @@ import { everyServer, type Plan, type Tunnel } from "../site/plan.ts";
 import { exceptionsOf, type FirewallRules, renderFirewall, renderFirewallScript } from "./firewall.ts";
 import { type KeptBond, keeperService } from "./keeper.ts";
 import { namesOf } from "./names.ts";
-import { pastBond } from "./pi/boxes.ts";
 import { type Routes, renderRoutesScript } from "./routes.ts";
 import { oneshotUnit, type Service } from "./unit.ts";
 
@@ -27,6 +26,8 @@ export interface MachineTexts {
   firewallAlso?: string;
   check: string;
   sysctl: Record<string, string | number>;
+  /** Interfaces, from one to the other, of what it forwards past the bonds. */
+  past: [string, string][];
   /** What it needs of the distribution beyond what both ends do. */
   packages: string[];
 }
@@ -90,11 +91,9 @@ export class Machine extends pulumi.ComponentResource {
       dependsOn: programs,
     });
     this.ready = [this.program, installed];
-    const exceptions = isPi
-      ? this.bonds.flatMap(({ pi }, index) => exceptionsOf(pi, { past: index === 0 ? pastBond(plan) : [] }))
-      : exceptionsOf(end, { lines: plan.lines });
     const taps = `tap*${isPi ? "" : `-${site}`}`;
     const interfaces = isPi ? this.bonds.map(({ pi }) => pi.bond) : [end.bond];
+    const exceptions = exceptionsOf(end.letThrough, interfaces, texts.past, plan.lines);
     this.stage(this, [
       { path: names.routesScript, text: renderRoutesScript(names, texts.routes), mode: "0755" },
       {

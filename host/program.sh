@@ -552,6 +552,8 @@ undo_in() { # SECONDS ID [OPTION]
     --timer-property AccuracySec=1s "$0" expire "$2"
 }
 
+stop_timer() { systemctl stop "$prefix-revert.timer" 2>/dev/null || true; }
+
 # Refuses, and remembers it: by that the next look differs, and the next `up` takes all steps again.
 refuse() {
   say "$(date -u +%FT%TZ), $*" >"$state/reverted"
@@ -615,7 +617,7 @@ give_up() {
   rm -f "$state/reserve"
   say "$(date -u +%FT%TZ), generation $(id_of "$state/trying"): $1" >"$state/reverted" || true
   rm -f "$state/trying"
-  systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+  stop_timer
 }
 
 # A manifest's text, nothing when there is none.
@@ -704,7 +706,7 @@ accept() {
   "$(field "$state/current" check)" announce "$(id_of "$state/current")" >/dev/null 2>&1 || true
   keep_notes || true
   to_disk
-  systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+  stop_timer
   rm -f "$state/reverted" "$state/switched" "$state/settled" "$state/before" "$state/reserve" "$state"/working*
   # What was staged since is another change's, as what a manifest names that waits for its turn.
   others=$(waiting)
@@ -736,17 +738,19 @@ expire() {
   # A switch that hangs would keep the lock for ever.
   systemctl stop "$prefix-switch.service" 2>/dev/null || true
   lock
-  if [ -f "$state/trying" ] && [ "$(id_of "$state/trying")" = "$1" ] && confirmed_there "$1"; then
+  if tries "$1" && confirmed_there "$1"; then
     accept
     say "confirmed, as the far end was: $1"
-  elif [ -f "$state/undone" ] || { [ -f "$state/trying" ] && [ "$(id_of "$state/trying")" = "$1" ]; }; then
+  elif [ -f "$state/undone" ] || tries "$1"; then
     revert_now "it was not confirmed in time"
   elif [ -f "$state/idle" ]; then
     start_idle
   else
-    systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+    stop_timer
   fi
 }
+
+tries() { [ -f "$state/trying" ] && [ "$(id_of "$state/trying")" = "$1" ]; }
 
 # Whether the far end says that this generation was confirmed there, which is so only where it was found to work here. That may
 # happen at the very end of its own time, a moment after ours: some twenty seconds are waited for it.
@@ -797,11 +801,12 @@ revert_now() {
   # What is still missing is lost here: the next change brings it.
   [ -z "$(misplaced "$to")" ] || do_all_again
   rm -f "$state/switched" "$state/settled" "$state/undone" "$state"/working* "$again"
-  if [ -n "$(idle)" ]; then
-    say "not all of it runs again: $(idle | paste -s -d ' ')"
+  units=$(idle | paste -s -d ' ')
+  if [ -n "$units" ]; then
+    say "not all of it runs again: $units"
     say $(($(now) + 600)) >"$state/idle" && return 0
   fi
-  systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+  stop_timer
 }
 
 # The units of what is to run that do not.
@@ -817,7 +822,7 @@ start_idle() {
     systemctl start --no-block $units || true
   else
     rm -f "$state/idle"
-    systemctl stop "$prefix-revert.timer" 2>/dev/null || true
+    stop_timer
   fi
 }
 
@@ -860,7 +865,7 @@ recover() {
     # Timers start after this: it is not to wait for its own.
     undo_in 30 "$id" --no-block
   else
-    rm -f "$state/trying" "$state/undone" "$state/switched" "$state/settled"
+    rm -f "$state/trying" "$state/undone" "$state/switched"
   fi
   # Units pulled in with the old files would start now, or fail for want of them: start what is wanted.
   for unit in $(units_of "$to"); do systemctl start --no-block "$unit"; done

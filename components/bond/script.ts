@@ -142,14 +142,14 @@ export function renderCheck(
   }: { demands: string; functions?: string; counted?: string; bonds?: string[] },
 ): string {
   const { host, bond: name, peerAddress, taps } = end;
+  const isPi = host === "pi";
   const { tunnelUnit } = namesOf(plan);
   const carried = plan.tunnels.map(
-    (tunnel) => `  carries ${host === "pi" ? tunnel.piTap : tunnel.serverTap} ${tunnelUnit(tunnel.name)}`,
+    (tunnel) => `  carries ${isPi ? tunnel.piTap : tunnel.serverTap} ${tunnelUnit(tunnel.name)}`,
   );
-  const told =
-    host === "pi"
-      ? "check heard ID: fails unless that is confirmed at the server"
-      : "check announce ID: tells the Pi what is confirmed here";
+  const told = isPi
+    ? "check heard ID: fails unless that is confirmed at the server"
+    : "check announce ID: tells the Pi what is confirmed here";
   return `#!/bin/sh
 # Says whether the bond works here. check count: how much of it does, the number of slaves first; check working: which
 # tunnels carry; check linked: fails if none does, of any bond; ${told};
@@ -173,7 +173,7 @@ ${carried.join("\n")}
 ${functions}
 case $1 in
   count) echo "$up${counted}"; exit ;;
-${confirmation(end, host === "pi")}
+${confirmation(end, isPi)}
   working) working; exit ;;
   linked) [ "$(${countSlaves(...bonds)})" != 0 ]; exit ;;
   all) needed=${taps.length} ;;

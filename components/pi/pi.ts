@@ -3,6 +3,7 @@ import { everyServer, type Plan } from "../../site/plan.ts";
 import { countSlaves, renderCheck } from "../bond/script.ts";
 import { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
+import { pastBond } from "./boxes.ts";
 import { canStray } from "./connections.ts";
 import { piFirewall } from "./firewall.ts";
 import { gatewaysUnitText, renderGateways } from "./gateways.ts";
@@ -32,6 +33,7 @@ export class Pi extends Machine {
         demands: `${backupsWork(plan)}${wayOut.demanded}`,
       }),
       sysctl: piSysctl(plan),
+      past: pastBond(plan),
       // hangup.pl lists connections by it; and not "dnsmasq": that one starts a service of its own.
       packages: [...(canStray(plan) ? ["conntrack"] : []), ...(plan.lan ? ["dnsmasq-base"] : [])],
     };

@@ -29,8 +29,8 @@ export function silences(facts: Facts): string[] {
 /** Ports that are to be ours, and that another program has. */
 export function takenPorts(host: string, facts: Facts): string[] {
   const taken = (facts.get("taken") ?? []).map((text) => {
-    const [protocol, port, ...who] = text.split(" ");
-    return { protocol: protocol!, port: Number(port), who: who.join(" ") };
+    const [, , ...who] = text.split(" ");
+    return { ...portOf(text), who: who.join(" ") };
   });
   const mend =
     host === "pi"
@@ -70,17 +70,11 @@ export function suspect(plan: Plan, server: Facts, pi: Facts): string[] {
 export function newPortsMayBeShut({ server }: Plan, facts: Facts, pi: Facts): string[] {
   const stands = pi.get("generation")?.[0];
   const untried = [...(facts.get("untried") ?? []), ...(stands ? (facts.get("listening") ?? []) : [])];
-  const ports = untried.map((text) => {
-    const [protocol, port] = text.split(" ");
-    return { protocol: protocol!, port: Number(port) };
-  });
+  const ports = untried.map(portOf);
   if (ports.length === 0) return [];
   return (facts.get("closed") ?? [])
     .filter((chain) => !server.letThrough.input.includes(chain))
-    .map(
-      (chain) =>
-        `${server.host}: its firewall's chain ${chain} drops what none of its rules takes: see that these let in ${portsInWords(ports)}`,
-    );
+    .map((chain) => seeThat(server.host, chain, portsInWords(ports)));
 }
 
 /**
@@ -93,10 +87,17 @@ export function mayBeShut({ lan, forwards, pi }: Plan, seen: Facts): string[] {
     ...(forwards.some(({ host }) => host === undefined) ? [`the ports forwarded to it on ${pi.bond}`] : []),
   ];
   if (wanted.length === 0) return [];
-  return (seen.get("closed") ?? []).map(
-    (chain) =>
-      `pi: its firewall's chain ${chain} drops what none of its rules takes: see that these let in ${wanted.join(", and ")}`,
-  );
+  return (seen.get("closed") ?? []).map((chain) => seeThat("pi", chain, wanted.join(", and ")));
+}
+
+function seeThat(host: string, chain: string, wanted: string): string {
+  return `${host}: its firewall's chain ${chain} drops what none of its rules takes: see that these let in ${wanted}`;
+}
+
+/** A port as look.sh tells it: its protocol, its number, and perhaps more. */
+function portOf(text: string): Port {
+  const [protocol, port] = text.split(" ");
+  return { protocol: protocol!, port: Number(port) };
 }
 
 /** Ports in words, by their protocols: `UDP ports 1194-1195, 1200 and TCP port 443`. */

@@ -34,6 +34,7 @@ ${vpn.bind ? "" : `[ -z "$(ip -4 -o addr show to ${server.address})" ] || under=
         // The kernel itself sets it whenever ip_forward changes: named, it comes back as it was.
         "net.ipv4.conf.all.accept_redirects": 0,
       },
+      past: [],
       packages: [],
     };
     super("adsl-bonding:components:RemoteServer", plan.server, plan, programs, installation, texts, options);

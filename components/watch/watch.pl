@@ -33,12 +33,12 @@ sub line {
 }
 
 # Notes what became of the probes sent at one moment, one for each line. Where all were lost it was not the lines, and of none
-# is anything known: what was clean before is no cleaner for that.
+# is anything known: what was clean before is no cleaner for that. Says whether any was heard.
 sub note {
   my ($lines, $arrived, $now, $rules) = @_;
   if (!grep { $_ } @$arrived) {
     $_->{dirty} += $rules->{step} for @$lines;
-    return;
+    return 0;
   }
   for my $n (0 .. $#$lines) {
     my $line = $lines->[$n];
@@ -55,6 +55,7 @@ sub note {
     $line->{revived} = [$line->{revived}[1], $now] if $dead;
     $line->{silent} = 0;
   }
+  return 1;
 }
 
 sub count {
@@ -170,9 +171,7 @@ sub main {
     }
     if ($sequence >= $late) {
       my $sent = $now - $patience;
-      my @arrived = map { $_->[($sequence - $late) % $ring] } @answered;
-      my $heard = grep { $_ } @arrived;
-      note(\@lines, \@arrived, $sent, $rules);
+      my $heard = note(\@lines, [map { $_->[($sequence - $late) % $ring] } @answered], $sent, $rules);
       apply($heard ? judge(\@lines, $sent, $rules) : give_back(\@lines));
     }
     apply(grep { $_->{out} && has_carrier($_) } @lines);

@@ -130,9 +130,9 @@ test("what the site needs is let through in the chains of others that are named"
   const plan = examplePlan((s) => {
     s.server.letThrough = { forward: ["ip filter FORWARD"], input: ["ip filter INPUT"] };
   });
-  const exceptions = exceptionsOf(plan.server, { lines: plan.lines });
+  const exceptions = exceptionsOf(plan.server.letThrough, [plan.server.bond], [], plan.lines);
   expect(renderFirewallScript(namesOf(plan), exceptions)).toMatchSnapshot();
-  expect(exceptionsOf(plan.pi, { past: pastBond(plan) })).toEqual([]);
+  expect(exceptionsOf(plan.pi.letThrough, [plan.pi.bond], pastBond(plan), plan.lines)).toEqual([]);
 });
 
 test("on the Pi what is forwarded past the bond is let through, too", () => {
@@ -150,7 +150,8 @@ test("on the Pi what is forwarded past the bond is let through, too", () => {
     ["eth2", "eth0"],
   ]);
   const plan = examplePlan((s) => (s.pi.letThrough = { forward: ["ip filter FORWARD"] }));
-  expect(exceptionsOf(plan.pi, { past: pastBond(plan) }).map(({ rule }) => rule)).toEqual([
+  const exceptions = exceptionsOf(plan.pi.letThrough, [plan.pi.bond], pastBond(plan), plan.lines);
+  expect(exceptions.map(({ rule }) => rule)).toEqual([
     'iifname "bond0" accept',
     'oifname "bond0" accept',
     'iifname "eth0" oifname "eth0" accept',
