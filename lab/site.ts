@@ -8,7 +8,7 @@ export type Line = {
   box: string;
   /**
    * A cable of its own between the box and the Pi, instead of the LAN: the Pi's interface there, with its address or
-   * `dhcp`, which the box then serves.
+   * `dhcp`, which the box then serves. `eth0.35` is a VLAN on the cable to the LAN, and has an address.
    */
   cable?: { interface: string; address: string };
   /** The address that the line has on the internet. */
@@ -98,8 +98,17 @@ function cabled({ pi, servers }: Site): Cabled[] {
   ];
 }
 
+/** VLANs on the Pi's cable to the LAN, each with its address. Debian makes an interface whose name holds a dot by itself. */
+function vlans({ lines }: Site): string[] {
+  return lines.flatMap(({ cable }) =>
+    cable?.interface.includes(".")
+      ? [`auto ${cable.interface}`, `iface ${cable.interface} inet static`, `\taddress ${cable.address}/24`]
+      : [],
+  );
+}
+
 /** How a host is told its address: by NetworkManager in a guest of its own, else as Debian does it, or a provider. */
-function networkFile({ name, address, gateway }: Cabled, own: boolean): Files {
+function networkFile({ name, address, gateway }: Cabled, site: Site, own: boolean): Files {
   if (own) {
     const connection = [
       ...["[connection]", "id=eth0", "type=ethernet", "interface-name=eth0", ""],
@@ -110,8 +119,9 @@ function networkFile({ name, address, gateway }: Cabled, own: boolean): Files {
   }
   if (name === "pi") {
     const stanza = ["auto eth0", "iface eth0 inet static", `\taddress ${address}/24`, `\tgateway ${gateway}`];
+    const words = ["auto lo", "iface lo inet loopback", "", ...stanza, ...vlans(site), ""];
     return {
-      "etc/network/interfaces": ["auto lo", "iface lo inet loopback", "", ...stanza, ""].join("\n"),
+      "etc/network/interfaces": words.join("\n"),
     };
   }
   const network = [
@@ -137,7 +147,7 @@ function piFiles({ pi, lines }: Site): Files {
   const settings = Object.entries(sysctl).map(([name, value]) => `${name} = ${value}\n`);
   const files: Files = { "etc/sysctl.d/10-router.conf": settings.join("") };
   for (const { cable } of lines) {
-    if (!cable) continue;
+    if (!cable || cable.interface.includes(".")) continue;
     const words =
       cable.address === "dhcp"
         ? ["[Network]", "DHCP=ipv4", "[DHCPv4]", "RouteMetric=100"]
@@ -174,7 +184,7 @@ export function siteFiles(site: Site, ownGuests: string[] = []): Files {
   for (const host of hosts) {
     const own = ownGuests.includes(host.name);
     const its: Files = {
-      ...networkFile(host, own),
+      ...networkFile(host, site, own),
       "etc/apt/sources.list.d/lab.list": `deb [trusted=yes] http://${site.mirror.address} ./\n`,
       ...(host.name === "pi" ? piFiles(site) : {}),
     };

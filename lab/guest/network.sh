@@ -3,7 +3,7 @@
 # The guest's own namespace is the operator's machine on that LAN.
 set -eu
 
-modprobe -a veth bridge tun nf_tables nft_masq nft_chain_nat sch_netem
+modprobe -a veth bridge 8021q tun nf_tables nft_masq nft_chain_nat sch_netem
 # No host may find a bond0 that it has not made; each makes its own by netlink.
 modprobe bonding max_bonds=0
 

@@ -4,7 +4,7 @@ import { externalAddress } from "../../lab/demo.ts";
 import { down, exec, facts, kill, reset, start, up } from "../../lab/index.ts";
 import { openStack, type Stack } from "../../lab/stack.ts";
 import { attempt } from "../../lab/system.ts";
-import { eventually, must, mustUp, tracesOn } from "./site.ts";
+import { must, mustUp, tracesOn, whole } from "./site.ts";
 
 /** A second server, in another network of the internet. */
 const labFile = fileURLToPath(new URL("backup.json", import.meta.url));
@@ -84,12 +84,6 @@ function background(place: string, command: string): Promise<string> {
 /** What a call from outside to a server's forwarded port is answered with. */
 async function call(server: string, port: number): Promise<string> {
   return (await exec("far", perl(caller, server, port))).stdout;
-}
-
-/** Waits until both lines' slaves are up in a bond. */
-async function whole([host, bond]: readonly [string, string], seconds: number): Promise<void> {
-  const slaves = `grep -A1 '^Slave Interface' /proc/net/bonding/${bond} | grep -c 'MII Status: up'`;
-  await eventually(host, `[ "$(${slaves})" = 2 ]`, seconds);
 }
 
 /** The moments at which a ping train was answered, s. */

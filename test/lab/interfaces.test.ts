@@ -7,11 +7,14 @@ import { answer, tryCall } from "./call.ts";
 import { far, openBox, seenBy, tunnelsAgain, withoutTunnels } from "./direct.ts";
 import { eventually, must, mustUp, slavesSettle, tracesOn } from "./site.ts";
 
-/** The second box stands behind the Pi's second network card, at the first box's address, and gives it by DHCP. */
+/**
+ * The second box stands behind the Pi's second network card, at the first box's address, and gives it by DHCP; the third on a
+ * VLAN of the LAN's card.
+ */
 const labFile = fileURLToPath(new URL("interfaces.json", import.meta.url));
 
 const settings = `cd /proc/sys/net/ipv4/conf
-  grep . all/*_redirects default/*_redirects eth0/*_redirects eth1/*_redirects eth0/rp_filter eth1/rp_filter`;
+  grep . all/*_redirects default/*_redirects eth0/*_redirects eth1/*_redirects eth0/rp_filter eth1/rp_filter eth0.35/rp_filter`;
 
 let stack: Stack;
 let before: string;
@@ -46,6 +49,13 @@ test("a plain Pi tells the LAN of a way round it", async () => {
 const twoBoxes: Parameters<Stack["configure"]>[0] = (site) => {
   site.lines[0].gateway = "192.168.1.254";
   Object.assign(site.lines[1], { gateway: "dhcp", interface: "eth1" });
+  site.lines.length = 2;
+};
+
+const threeBoxes: typeof twoBoxes = (site) => {
+  const vlan = { ...site.lines[2], interface: "eth0.35" };
+  twoBoxes(site);
+  site.lines.push(vlan);
 };
 
 test("two boxes at one address, one of them by DHCP, make a bond", async () => {
@@ -134,6 +144,31 @@ test("a line whose box goes to another address is followed, and a card pulled an
   await must("pi", "systemctl restart networking");
   await eventually("pi", "ip route show table 20999 | grep -q '192.168.1.0/24 dev eth0'", 30);
   await slavesSettle(2, 60);
+});
+
+test("a third box, on a VLAN of the LAN's card, makes a line, which outlives that the Pi's network makes the VLAN anew", async () => {
+  await stack.configure(threeBoxes);
+  await mustUp(stack);
+  await slavesSettle(3, 60);
+  expect(await must("pi", "ip route show table 21003")).toContain("default via 192.168.35.254 dev eth0.35");
+  expect(await must("pi", "cat /proc/sys/net/ipv4/conf/eth0.35/rp_filter")).toBe("2\n");
+  const tagged = await must(
+    "guest",
+    "timeout 9 tcpdump -l -n -c 4 -i lan-pi vlan 35 and udp port 1196 2>/dev/null",
+  );
+  expect(tagged).toContain("203.0.113.10.1196");
+  await cut("farm");
+  await slavesSettle(2);
+  await restore("farm");
+  await slavesSettle(3, 60);
+  await must("pi", "systemctl restart networking");
+  await eventually("pi", "ip route show table 21003 | grep -q 'default via 192.168.35.254 dev eth0.35'", 30);
+  await slavesSettle(3, 60);
+  await must("pi", "ip link delete eth0.35");
+  await slavesSettle(2);
+  await must("pi", "ifdown --force eth0.35; ifup eth0.35");
+  await slavesSettle(3, 60);
+  expect(await externalAddress()).toBe("203.0.113.10");
 });
 
 test("destroy brings the Pi's own settings back", async () => {

@@ -97,15 +97,20 @@ export async function generation(host: string): Promise<string> {
   return (await must(host, "sed -n 's/^generation //p' /var/lib/adsl-bonding/dev/current")).trim();
 }
 
+/** Waits until so many slaves are up in a host's bond. */
+export async function whole(
+  [host, bond]: readonly [string, string],
+  seconds: number,
+  count = 2,
+): Promise<void> {
+  const slaves = `grep -A1 '^Slave Interface' /proc/net/bonding/${bond} | grep -c 'MII Status: up'`;
+  await eventually(host, `[ "$(${slaves})" = ${count} ]`, seconds);
+}
+
 /** Waits until so many slaves are up at both ends. */
 export async function slavesSettle(count: number, seconds = 30): Promise<void> {
-  for (const [host, bond] of [
-    ["pi", "bond0"],
-    ["server", "bond-dev"],
-  ]) {
-    const slaves = `grep -A1 '^Slave Interface' /proc/net/bonding/${bond} | grep -c 'MII Status: up'`;
-    await eventually(host!, `[ "$(${slaves})" = ${count} ]`, seconds);
-  }
+  await whole(["pi", "bond0"], seconds, count);
+  await whole(["server", "bond-dev"], seconds, count);
 }
 
 /** Everything of ours that can be found on a host: nothing, on a plain one. */
