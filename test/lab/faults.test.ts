@@ -87,6 +87,10 @@ interface Fault {
 const wait = (seconds: number) => must("guest", `sleep ${seconds}`);
 const every = (words: string) => `for pid in $(pgrep -f '${words}'); do kill -9 $pid; done`;
 
+/** A machine forgets the connections that it tracks: by the tool that stands on the Pi alone. */
+const forgetConnections = (place: string) =>
+  must("guest", `nsenter --net=/run/netns/${place} chroot /run/hosts/pi/root conntrack -F`);
+
 /** A fault of a line that lasts eight seconds. */
 const passing = (begin: () => Promise<unknown>, end: () => Promise<unknown>) => async () => {
   await begin();
@@ -137,6 +141,22 @@ const faults: Fault[] = [
     happens: unplugged("ovh", "ip link set eth0"),
     gap: 1,
     whole: 30,
+    standstill: 3,
+  },
+  {
+    what: "the box that is the Pi's own gateway is off",
+    happens: unplugged("orange", "ip link set eth0"),
+    gap: 1,
+    whole: 30,
+    standstill: 3,
+  },
+  {
+    what: "both boxes forget what they translated",
+    happens: async () => {
+      for (const box of ["ovh", "orange"]) await forgetConnections(box);
+    },
+    gap: 1,
+    whole: 20,
     standstill: 3,
   },
   {
@@ -226,6 +246,63 @@ const faults: Fault[] = [
     gap: 1,
     whole: 20,
     standstill: 3,
+  },
+  {
+    what: "a tunnel's OpenVPN is stuck on the server",
+    happens: passing(
+      () => must("server", "pkill -STOP -f '^/usr/sbin/openvpn .*tunnel-orange'"),
+      () => must("server", "pkill -CONT -f '^/usr/sbin/openvpn .*tunnel-orange'"),
+    ),
+    gap: 1,
+    whole: 20,
+    standstill: 3,
+  },
+  {
+    what: "a tunnel's port is shut on the server's way",
+    happens: passing(
+      () =>
+        must(
+          "internet",
+          "nft 'table ip shut { chain f { type filter hook forward priority 0; udp dport 1194 drop; udp sport 1194 drop; }; }'",
+        ),
+      () => must("internet", "nft delete table ip shut"),
+    ),
+    gap: 1,
+    whole: 20,
+    standstill: 3,
+  },
+  {
+    what: "all connections that the server tracks are forgotten",
+    happens: () => forgetConnections("server"),
+    gap: 1,
+    whole: 10,
+    standstill: 3,
+  },
+  {
+    what: "all connections that the Pi tracks are forgotten",
+    happens: () => forgetConnections("pi"),
+    gap: 1,
+    whole: 10,
+    standstill: 3,
+  },
+  {
+    what: "the Pi loses its own default route and all its neighbours",
+    happens: passing(
+      () => must("pi", "ip route del default; ip neigh flush all"),
+      () => must("pi", "ip route add default via 192.168.1.254"),
+    ),
+    gap: 1,
+    whole: 10,
+    standstill: 3,
+  },
+  {
+    what: "the clock jumps an hour ahead, and back",
+    happens: passing(
+      () => must("guest", "date -s '+1 hour'"),
+      () => must("guest", "date -s '-1 hour'"),
+    ),
+    gap: 1,
+    whole: 20,
   },
   {
     what: "somebody deletes a tap on the Pi",
