@@ -33,9 +33,12 @@ export function namesOf({ site, at }: Pick<Plan, "site" | "at">) {
     certificate: (key: string) => `${folder}/keys/${key}.crt`,
     privateKey: (key: string) => `${folder}/keys/${key}.key`,
     dnsmasq: `${folder}/dnsmasq.conf`,
+    dnsmasqScript: `${folder}/dnsmasq`,
     /** The program's own memory of the site (program.sh), which goes with it. */
     memory,
     leases: `${memory}/leases`,
+    /** Stands there while a change is on trial: what it lists is not confirmed yet. */
+    trial: `${memory}/trying`,
     sourcesScript: `${folder}/sources`,
     sources: `${memory}/sources`,
     sysctl: `/etc/sysctl.d/60-adsl-${site}.conf`,

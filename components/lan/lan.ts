@@ -3,7 +3,7 @@ import type { PlannedLan } from "../../site/lan.ts";
 import type { Plan } from "../../site/plan.ts";
 import type { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
-import { renderDnsmasq, renderDnsmasqUnit } from "./dnsmasq.ts";
+import { renderDnsmasq, renderDnsmasqScript, renderDnsmasqUnit } from "./dnsmasq.ts";
 
 /** What the Pi serves on its LAN, where the site wants it: addresses and names, by a dnsmasq of our own. */
 export class Lan extends pulumi.ComponentResource {
@@ -13,8 +13,11 @@ export class Lan extends pulumi.ComponentResource {
     pi.serve(this, {
       unit: names.dnsmasqUnit.name,
       files: [
-        { path: names.dnsmasqUnit.path, text: renderDnsmasqUnit(plan.site, names) },
+        { path: names.dnsmasqUnit.path, text: renderDnsmasqUnit(plan.site, lan, names) },
         { path: names.dnsmasq, text: renderDnsmasq(plan, lan, names) },
+        ...(lan.dhcp
+          ? [{ path: names.dnsmasqScript, text: renderDnsmasqScript(plan.pi, lan.dhcp, names), mode: "0755" }]
+          : []),
       ],
     });
     this.registerOutputs();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cut, exec, restore } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
-import { deployedSite, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
+import { deployedSite, eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
 
 let stack: Stack;
 let warned: string;
@@ -40,6 +40,7 @@ beforeAll(async () => {
   warned = await mustUp(stack);
   await must("guest", "kill $(cat /run/udhcpd.pid)");
   await slavesSettle(2);
+  await eventually("pi", "pgrep -a dnsmasq | grep -q ',1h$' && ss -Hlun | grep -q ':67 '", 10);
 });
 
 afterAll(async () => {
@@ -71,6 +72,22 @@ test("a machine of the LAN gets an address of the range, and the Pi as its gatew
     lease: "3600",
     serverid: "192.168.1.252",
   });
+});
+
+test("while a change is on trial addresses are lent for two minutes, and for the usual time when it is confirmed", async () => {
+  await stack.configure((site) => {
+    site.lan = {
+      dhcp: { from: "192.168.1.100", to: "192.168.1.119", lease: "2h" },
+      dns: { upstream: [far] },
+    };
+  });
+  const up = mustUp(stack);
+  const trial = "[ -e /var/lib/adsl-bonding/dev/trying ]";
+  await eventually("pi", `${trial} && pgrep -a dnsmasq | grep -q ',2m$' && ss -Hlun | grep -q ':67 '`, 900);
+  expect((await lease()).lease).toBe("120");
+  await up;
+  await eventually("pi", `! ${trial} && pgrep -a dnsmasq | grep -q ',2h$' && ss -Hlun | grep -q ':67 '`, 10);
+  expect((await lease()).lease).toBe("7200");
 });
 
 test("once the box's is off, the Pi's own is not taken for another", async () => {
