@@ -35,6 +35,8 @@ fresh=$prefix-new
 # There while a generation is undone, and was tried to be once.
 again=$run/$prefix-again
 going_back=
+# Whose our files are: root's.
+me=$(id -u)
 
 say() { printf '%s\n' "$*"; }
 die() {
@@ -225,6 +227,9 @@ lost_keys() { # MANIFEST
   keys_of "$1" | while read -r file; do [ -s "$file" ] || say "$file is gone"; done
 }
 
+# Keys that somebody has opened to others, or given to one.
+open_keys() { find "$keys" \( -perm /077 -o ! -user "$me" \) 2>/dev/null; }
+
 # Takes a file's text from stdin. Nothing outside the program's own folder changes yet.
 stage() {
   umask 077
@@ -354,8 +359,8 @@ differs() {
     say "$3 is gone"
   elif [ "$(sum_of "$3")" != "$2" ]; then
     say "$3 was edited"
-  elif [ "$(stat -c %a "$3")" != "${1#0}" ]; then
-    say "$3 has another mode"
+  elif [ "$(stat -c '%a %u' "$3")" != "${1#0} $me" ]; then
+    say "$3 has another mode or owner"
   fi
 }
 
@@ -410,6 +415,9 @@ apply() {
     units_of "$new" | grep -qxF -- "$unit" || disable "$unit"
   done
   swap_files "$old" "$new"
+  open_keys | while read -r path; do
+    { chown "$me" "$path" && chmod go= "$path"; } || say "$path could not be closed to others"
+  done
   files_of "$new" | grep '^/etc/sysctl\.d/' | while read -r path; do
     keep_sysctl "$path"
     # An interface may be gone for a while, and its settings with it.
@@ -904,6 +912,7 @@ misplaced() { # MANIFEST [whole]
 drifted() {
   misplaced "$state/current"
   lost_keys "$state/current"
+  open_keys | sed 's/$/ is open to others/'
   lost_packages
   additions "$state/current" | sed 's/^[^ ]* //; s/$/ was added/' | sort -u
   gone "$state/current"

@@ -249,7 +249,7 @@ export const computer = [
   "-nodefaults",
 ];
 export const kernelWords =
-  "console=ttyS0 quiet mitigations=off net.ifnames=0 apparmor=0 selinux=0 audit=0 cryptomgr.notests random.trust_cpu=on panic=-1";
+  "console=ttyS0 quiet mitigations=off net.ifnames=0 apparmor=0 selinux=0 cryptomgr.notests random.trust_cpu=on panic=-1";
 
 /** How an emulator of the real clock runs. */
 export async function acceleration(): Promise<string> {

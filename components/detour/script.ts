@@ -29,12 +29,20 @@ ${facts.join("\n")}
 }
 
 # Whether a bond has a live slave, and was not left.
-carries() { [ "$(cat "/sys/class/net/$1/carrier" 2>/dev/null)" = 1 ]; }
+carries() { { read -r carrier <"/sys/class/net/$1/carrier"; } 2>/dev/null && [ "$carrier" = 1 ]; }
 lives() { [ ! -e "$folder/$1" ] && carries "$1"; }
 
 # Three rounds in a row each: one may be lost on a bad line. The address itself is asked where nobody else tells.
-silent() { # silent HOW TTL...
-  ! behind "$@" && ! behind "$@" 64 && ! behind "$@" 64
+# A router tells of a packet a second or so (Linux: net.ipv4.icmp_ratelimit), and others ask it, too: one at a time is
+# enough, and another where that one does not tell.
+hop=2
+silent() { # silent HOW
+  if behind "$1" "$hop"; then return 1; fi
+  if behind "$1" 2 3 4; then
+    hop=$((hop % 3 + 2))
+    return 1
+  fi
+  ! behind "$1" 64
 }
 steady() { # steady HOW TTL...
   behind "$@" && sleep 1 && behind "$@" && sleep 1 && behind "$@"
@@ -76,7 +84,7 @@ look() { # look BOND
     elif carries "$1" && ! other_way "$1" && ! other_way "$1"; then
       back "$1" "no other way works either"
     fi
-  elif lives "$1" && silent "$how" 2 3 4 && other_way "$1" && lives "$1" && passes_nothing; then
+  elif lives "$1" && silent "$how" && other_way "$1" && lives "$1" && passes_nothing; then
     leave "$1"
   fi
 }
@@ -172,7 +180,7 @@ fallback() {
     return
   fi
   taken=\${instead:-$first}
-  if [ -n "$taken" ] && line "$taken" && ! silent "$by" 64; then return; fi
+  if [ -n "$taken" ] && line "$taken" && { behind "$by" 64 || behind "$by" 64 || behind "$by" 64; }; then return; fi
   for name in $lines; do
     line "$name"
     at=$(box "$box_table")

@@ -92,7 +92,8 @@ esac
 const renderDirect = `
 up() {
   for tap; do
-    [ "$(cat "/sys/class/net/$tap/bonding_slave/mii_status" 2>/dev/null)" != up ] || return 0
+    { read -r status <"/sys/class/net/$tap/bonding_slave/mii_status"; } 2>/dev/null || continue
+    [ "$status" != up ] || return 0
   done
   return 1
 }

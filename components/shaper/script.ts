@@ -77,7 +77,8 @@ const followAll = (
 follow() {
   set --
   for tap in ${slaves.join(" ")}; do
-    [ "$(cat "/sys/class/net/$tap/bonding_slave/mii_status" 2>/dev/null)" != up ] || set -- "$@" "$tap"
+    { read -r status <"/sys/class/net/$tap/bonding_slave/mii_status"; } 2>/dev/null || continue
+    [ "$status" != up ] || set -- "$@" "$tap"
   done
   [ $# -eq 0 ] || shape "$@"
 }

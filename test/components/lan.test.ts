@@ -14,7 +14,9 @@ test("a LAN that is served: what stands on the Pi for it, and nothing on the ser
   const command = (name: string) => served.commands.find((each) => each.name === name)!.inputs;
   expect(command("pi packages").create).toMatch(/ dnsmasq-base$/);
   expect(command("server packages").create).not.toContain("dnsmasq");
-  expect(command("pi arm").stdin).toMatch(/^unit [0-9a-f]+ adsl-dev-dnsmasq\.service .*dnsmasq\.conf \S+dnsmasq$/m);
+  expect(command("pi arm").stdin).toMatch(
+    /^unit [0-9a-f]+ adsl-dev-dnsmasq\.service .*dnsmasq\.conf \S+dnsmasq$/m,
+  );
   expect(command("server arm").stdin).not.toContain("dnsmasq");
 });
 

@@ -6,6 +6,7 @@ import {
   mkdtempSync,
   readFileSync,
   rmSync,
+  statSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -131,8 +132,8 @@ test("a command that was meant for another installation of the host is refused",
 
 test("a host that has lost a key has no name: only a new installation makes all its keys again", () => {
   const key = at("etc", "test", "keys", "one.key");
-  mkdirSync(at("etc", "test", "keys"), { recursive: true });
-  writeFileSync(key, "a key\n");
+  mkdirSync(at("etc", "test", "keys"), { recursive: true, mode: 0o700 });
+  writeFileSync(key, "a key\n", { mode: 0o600 });
   writeFileSync(at("working"), "");
   switchTo("first", content({ bond: `key ${key}\n` }));
   run(["confirm", "first"]);
@@ -145,6 +146,27 @@ test("a host that has lost a key has no name: only a new installation makes all 
   // The file that names it may be gone with it.
   rmSync(at("etc", "bond"));
   expect(run(["drift"])).toContain(`${key} is gone`);
+});
+
+test("a key that somebody has opened to others is drift, and is closed by the next change", () => {
+  const key = at("etc", "test", "keys", "one.key");
+  mkdirSync(at("etc", "test", "keys"), { recursive: true, mode: 0o700 });
+  writeFileSync(key, "a key\n", { mode: 0o600 });
+  writeFileSync(at("working"), "");
+  switchTo("first", content({ bond: `key ${key}\n` }));
+  run(["confirm", "first"]);
+  expect(run(["drift"]).trim()).toBe("");
+  chmodSync(key, 0o644);
+  chmodSync(at("etc", "bond"), 0o666);
+  expect(
+    run(["drift"])
+      .split("\t")
+      .map((text) => text.trim()),
+  ).toEqual([`${at("etc", "bond")} has another mode or owner`, `${key} is open to others`]);
+  switchTo("second", content({ bond: `the same key ${key}\n` }));
+  run(["confirm", "second"]);
+  expect(run(["drift"]).trim()).toBe("");
+  expect(statSync(key).mode & 0o777).toBe(0o600);
 });
 
 test("keys that nothing reads any more go when a generation is confirmed", () => {

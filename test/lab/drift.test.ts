@@ -20,9 +20,14 @@ test("a preview names what was changed by hand on either host", async () => {
   await must("pi", "systemctl -q mask --now adsl-dev-tunnel@orange.service");
   await must("pi", "nft delete chain inet adsl_bonding_dev forward");
   await must("pi", `mkdir ${additions} && printf '[Service]\\nNice=5\\n' >${additions}/override.conf`);
+  await must("pi", "chmod 644 /etc/adsl-bonding/dev/keys/*.key && chown nobody /etc/adsl-bonding/dev/routes");
+  await must("server", "sysctl -qw net.ipv4.conf.all.send_redirects=1");
   const { code, stdout, stderr } = await stack.pulumi(["preview", "--diff"]);
   expect(code, stdout + stderr).toBe(0);
   for (const named of [
+    /dev\/keys\/ovh\S*\.key is open to others/,
+    "/etc/adsl-bonding/dev/routes has another mode or owner",
+    "net.ipv4.conf.all.send_redirects is 1, not 0",
     "/etc/adsl-bonding/dev/tunnel-ovh.conf was edited",
     "adsl-dev-firewall.service is not enabled",
     "adsl-dev-bond.service is not running",
@@ -43,6 +48,9 @@ test("up mends it, and a further up changes nothing", async () => {
   await must("server", "systemctl -q is-enabled adsl-dev-firewall.service");
   await must("pi", "systemctl -q is-enabled adsl-dev-tunnel@orange.service");
   await must("pi", `! ls ${additions}`);
+  expect(await must("pi", "stat -c '%a %U' /etc/adsl-bonding/dev/keys/*.key | sort -u")).toBe("600 root\n");
+  expect(await must("pi", "stat -c %U /etc/adsl-bonding/dev/routes")).toBe("root\n");
+  expect(await must("server", "sysctl -n net.ipv4.conf.all.send_redirects")).toBe("0\n");
   expect(await must("pi", "systemctl show -p Nice adsl-dev-tunnel@ovh.service")).toBe("Nice=0\n");
   expect(await must("server", "ip rule")).toContain("to 192.168.1.0/24");
   expect(await must("pi", "ip rule")).toContain("lookup 21000");
