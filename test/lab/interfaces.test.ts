@@ -53,7 +53,7 @@ const twoBoxes: Parameters<Stack["configure"]>[0] = (site) => {
 };
 
 const threeBoxes: typeof twoBoxes = (site) => {
-  const vlan = { ...site.lines[2], interface: "eth0.35" };
+  const vlan = { ...site.lines[2], interface: "eth0.35", latency: 35 };
   twoBoxes(site);
   site.lines.push(vlan);
 };
