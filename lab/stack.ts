@@ -48,7 +48,7 @@ export async function wakeDeployment(name: string): Promise<boolean> {
 }
 
 /** More than any command takes, by the lab's clock: a host that is a guest of its own is slow. Whatever hangs ends here. */
-const limits = { virtual: 1200, real: 3600 };
+const limits = { virtual: 1800, real: 3600 };
 
 /**
  * Opens the stack for a lab that is up.
