@@ -130,13 +130,19 @@ test("a command that was meant for another installation of the host is refused",
   expect(run(["of", "one", "stage", "/etc/file"], "text\n")).toMatch(/^staged \/etc\/file as /);
 });
 
-test("a host that has lost a key has no name: only a new installation makes all its keys again", () => {
+/** A host that runs a generation which reads a key; where that stands. */
+function runsWithKey(): string {
   const key = at("etc", "test", "keys", "one.key");
   mkdirSync(at("etc", "test", "keys"), { recursive: true, mode: 0o700 });
   writeFileSync(key, "a key\n", { mode: 0o600 });
   writeFileSync(at("working"), "");
   switchTo("first", content({ bond: `key ${key}\n` }));
   run(["confirm", "first"]);
+  return key;
+}
+
+test("a host that has lost a key has no name: only a new installation makes all its keys again", () => {
+  const key = runsWithKey();
   writeFileSync(at("lib", "test", "installation"), "one\n");
   expect(run(["installation"])).toBe("one\n");
   expect(run(["drift"])).not.toContain("one.key");
@@ -149,12 +155,7 @@ test("a host that has lost a key has no name: only a new installation makes all 
 });
 
 test("a key that somebody has opened to others is drift, and is closed by the next change", () => {
-  const key = at("etc", "test", "keys", "one.key");
-  mkdirSync(at("etc", "test", "keys"), { recursive: true, mode: 0o700 });
-  writeFileSync(key, "a key\n", { mode: 0o600 });
-  writeFileSync(at("working"), "");
-  switchTo("first", content({ bond: `key ${key}\n` }));
-  run(["confirm", "first"]);
+  const key = runsWithKey();
   expect(run(["drift"]).trim()).toBe("");
   chmodSync(key, 0o644);
   chmodSync(at("etc", "bond"), 0o666);
