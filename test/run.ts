@@ -18,7 +18,7 @@ const coreScenarios = ["deploy", "line"];
 const firstScenarios = ["activation", "reboot", "separation"];
 
 /** Scenarios in labs of another kind, each of which has to be booted: `all` runs them last. */
-const lastScenarios = ["many", "sharing", "backups", "debian12", "ownGuest"];
+const lastScenarios = ["interfaces", "many", "sharing", "backups", "debian12", "ownGuest"];
 
 /** What one step came to. */
 interface Outcome {
