@@ -296,15 +296,6 @@ const faults: Fault[] = [
     standstill: 3,
   },
   {
-    what: "the clock jumps an hour ahead, and back",
-    happens: passing(
-      () => must("guest", "date -s '+1 hour'"),
-      () => must("guest", "date -s '-1 hour'"),
-    ),
-    gap: 1,
-    whole: 20,
-  },
-  {
     what: "somebody deletes a tap on the Pi",
     happens: () => must("pi", "ip link del tap0"),
     gap: 2,
