@@ -98,10 +98,15 @@ function cabled({ pi, servers }: Site): Cabled[] {
   ];
 }
 
+/** Whether a line's cable is a VLAN on the Pi's own to the LAN. */
+function isVlan(cable: NonNullable<Line["cable"]>): boolean {
+  return cable.interface.includes(".");
+}
+
 /** VLANs on the Pi's cable to the LAN, each with its address. Debian makes an interface whose name holds a dot by itself. */
 function vlans({ lines }: Site): string[] {
   return lines.flatMap(({ cable }) =>
-    cable?.interface.includes(".")
+    cable && isVlan(cable)
       ? [`auto ${cable.interface}`, `iface ${cable.interface} inet static`, `\taddress ${cable.address}/24`]
       : [],
   );
@@ -147,7 +152,7 @@ function piFiles({ pi, lines }: Site): Files {
   const settings = Object.entries(sysctl).map(([name, value]) => `${name} = ${value}\n`);
   const files: Files = { "etc/sysctl.d/10-router.conf": settings.join("") };
   for (const { cable } of lines) {
-    if (!cable || cable.interface.includes(".")) continue;
+    if (!cable || isVlan(cable)) continue;
     const words =
       cable.address === "dhcp"
         ? ["[Network]", "DHCP=ipv4", "[DHCPv4]", "RouteMetric=100"]

@@ -6,7 +6,7 @@ import { behind, bound } from "../pi/wayOut.ts";
 export const insteadTable = 21059;
 
 /** The script that asks, and leads round whoever does not answer. */
-export function renderDetour(plan: Plan, names: Pick<Names, "detourFolder" | "memory">): string {
+export function renderDetour(plan: Plan, names: Pick<Names, "detourFolder" | "memory" | "trial">): string {
   const { direct } = plan;
   const all = everyServer(plan);
   const facts = all.map(
@@ -73,7 +73,7 @@ back() { # back BOND WHY
 passes_nothing() {
   # shellcheck disable=SC2086 # they are words
   ping -4 -n -q -c 1 -W 2 $how "$peer" >/dev/null 2>&1 && ! behind "$how" 2 3 4 64 &&
-    { [ ! -e ${names.memory}/trying ] || grep -qsx '[0-9][0-9]*' ${names.memory}/before; }
+    { [ ! -e ${names.trial} ] || grep -qsx '[0-9][0-9]*' ${names.memory}/before; }
 }
 
 look() { # look BOND

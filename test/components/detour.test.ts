@@ -65,7 +65,7 @@ esac
     "ping",
     `#!/bin/sh\necho >>$FOLDER/asked\nn=$(grep -c '' $FOLDER/asked)\ncase " $* " in\n*" -q "*) exit $FAR_END ;;\n${cases.join("\n")}\nesac\n`,
   );
-  file("script", renderDetour(plan, { detourFolder: folder, memory: folder }));
+  file("script", renderDetour(plan, { detourFolder: folder, memory: folder, trial: `${folder}/trying` }));
   const env = {
     ...process.env,
     FAR_END: String(farEnd),

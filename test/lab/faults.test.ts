@@ -105,6 +105,13 @@ const unplugged = (place: string, words: string) =>
     () => must(place, `${words} up`),
   );
 
+/** A tunnel's OpenVPN does nothing for as long. */
+const stuck = (host: string, line: string) =>
+  passing(
+    () => must(host, `pkill -STOP -f '^/usr/sbin/openvpn .*tunnel-${line}'`),
+    () => must(host, `pkill -CONT -f '^/usr/sbin/openvpn .*tunnel-${line}'`),
+  );
+
 const faults: Fault[] = [
   {
     what: "a line is cut",
@@ -239,20 +246,14 @@ const faults: Fault[] = [
   },
   {
     what: "a tunnel's OpenVPN is stuck on the Pi",
-    happens: passing(
-      () => must("pi", "pkill -STOP -f '^/usr/sbin/openvpn .*tunnel-ovh'"),
-      () => must("pi", "pkill -CONT -f '^/usr/sbin/openvpn .*tunnel-ovh'"),
-    ),
+    happens: stuck("pi", "ovh"),
     gap: 1,
     whole: 20,
     standstill: 3,
   },
   {
     what: "a tunnel's OpenVPN is stuck on the server",
-    happens: passing(
-      () => must("server", "pkill -STOP -f '^/usr/sbin/openvpn .*tunnel-orange'"),
-      () => must("server", "pkill -CONT -f '^/usr/sbin/openvpn .*tunnel-orange'"),
-    ),
+    happens: stuck("server", "orange"),
     gap: 1,
     whole: 20,
     standstill: 3,

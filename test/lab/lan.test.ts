@@ -40,12 +40,15 @@ beforeAll(async () => {
   warned = await mustUp(stack);
   await must("guest", "kill $(cat /run/udhcpd.pid)");
   await slavesSettle(2);
-  await eventually("pi", "pgrep -a dnsmasq | grep -q ',1h$' && ss -Hlun | grep -q ':67 '", 10);
+  await eventually("pi", lends("1h"), 10);
 });
 
 afterAll(async () => {
   await pristineSite();
 });
+
+/** Whether the Pi's dnsmasq, on its port, lends addresses for that long. */
+const lends = (time: string) => `pgrep -a dnsmasq | grep -q ',${time}$' && ss -Hlun | grep -q ':67 '`;
 
 /** What a machine that is new on the LAN is given: nothing of it is taken over. */
 async function lease(): Promise<Record<string, string>> {
@@ -83,10 +86,10 @@ test("while a change is on trial addresses are lent for two minutes, and for the
   });
   const up = mustUp(stack);
   const trial = "[ -e /var/lib/adsl-bonding/dev/trying ]";
-  await eventually("pi", `${trial} && pgrep -a dnsmasq | grep -q ',2m$' && ss -Hlun | grep -q ':67 '`, 900);
+  await eventually("pi", `${trial} && ${lends("2m")}`, 900);
   expect((await lease()).lease).toBe("120");
   await up;
-  await eventually("pi", `! ${trial} && pgrep -a dnsmasq | grep -q ',2h$' && ss -Hlun | grep -q ':67 '`, 10);
+  await eventually("pi", `! ${trial} && ${lends("2h")}`, 10);
   expect((await lease()).lease).toBe("7200");
 });
 
