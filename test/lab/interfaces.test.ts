@@ -84,11 +84,14 @@ test("each tunnel leaves by its own line", async () => {
 
 test("the LAN stays on its own interface, and filtering lets every line's packets in", async () => {
   expect(await must("pi", "ip route get 192.168.1.10")).toContain("dev eth0");
-  const filters = await must(
-    "pi",
-    "cd /proc/sys/net/ipv4/conf; cat all/rp_filter eth0/rp_filter eth1/rp_filter",
-  );
-  expect(filters).toBe("1\n2\n2\n");
+  // A strict filter on all interfaces: a plain Pi with these boxes is lost with it, since it leaves unanswered what the
+  // first box asks by ARP, whose address has a route by the other card (seen: 8 s with, 15 s without a network).
+  const conf = "cd /proc/sys/net/ipv4/conf; cat all/rp_filter eth0/rp_filter eth1/rp_filter";
+  expect(await must("pi", `sysctl -q -w net.ipv4.conf.all.rp_filter=1; ${conf}`)).toBe("1\n2\n2\n");
+  await must("guest", "ip -n ovh neigh flush dev eth0");
+  await eventually("guest", "ip -n ovh neigh show 192.168.1.252 | grep -q lladdr", 15);
+  await slavesSettle(2, 60);
+  await must("pi", "sysctl -q -w net.ipv4.conf.all.rp_filter=0");
 });
 
 test("redirects are neither sent nor taken, on interfaces yet to come neither", async () => {
