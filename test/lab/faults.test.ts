@@ -87,6 +87,8 @@ interface Fault {
 const wait = (seconds: number) => must("guest", `sleep ${seconds}`);
 const every = (words: string) => `for pid in $(pgrep -f '${words}'); do kill -9 $pid; done`;
 
+const followers = "/etc/adsl-bonding/dev/(watch|shaper|gateways|keeper|detour)";
+
 /** A machine forgets the connections that it tracks: by the tool that stands on the Pi alone. */
 const forgetConnections = (place: string) =>
   must("guest", `nsenter --net=/run/netns/${place} chroot /run/hosts/pi/root conntrack -F`);
@@ -297,6 +299,19 @@ const faults: Fault[] = [
     standstill: 3,
   },
   {
+    // As an SD card at its end has it.
+    what: "the Pi's disk can't be written any more, and what the tunnels and the lines are followed by dies",
+    happens: passing(
+      async () => {
+        await must("pi", "mount -o remount,bind,ro / && ! touch /var/lib/adsl-bonding/dev/x 2>/dev/null");
+        await must("pi", `${every("^/usr/sbin/openvpn ")}; ${every(followers)}`);
+      },
+      () => must("pi", "mount -o remount,bind,rw /"),
+    ),
+    gap: 10,
+    whole: 30,
+  },
+  {
     what: "somebody deletes a tap on the Pi",
     happens: () => must("pi", "ip link del tap0"),
     gap: 2,
@@ -415,7 +430,7 @@ const faults: Fault[] = [
   },
   {
     what: "all that follows the lines on the Pi is killed",
-    happens: () => must("pi", every("/etc/adsl-bonding/dev/(watch|shaper|gateways|keeper)")),
+    happens: () => must("pi", every(followers)),
     gap: 1,
     whole: 20,
   },
