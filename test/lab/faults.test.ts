@@ -87,6 +87,9 @@ interface Fault {
 const wait = (seconds: number) => must("guest", `sleep ${seconds}`);
 const every = (words: string) => `for pid in $(pgrep -f '${words}'); do kill -9 $pid; done`;
 
+/** Where a host's disk is written to. */
+const disk = "/etc /usr /var /root";
+
 const followers = "/etc/adsl-bonding/dev/(watch|shaper|gateways|keeper|detour)";
 
 /** A machine forgets the connections that it tracks: by the tool that stands on the Pi alone. */
@@ -303,10 +306,11 @@ const faults: Fault[] = [
     what: "the Pi's disk can't be written any more, and what the tunnels and the lines are followed by dies",
     happens: passing(
       async () => {
-        await must("pi", "mount -o remount,bind,ro / && ! touch /var/lib/adsl-bonding/dev/x 2>/dev/null");
+        await must("pi", `for d in ${disk}; do mount --bind $d $d; mount -o remount,bind,ro $d; done`);
+        await must("pi", "! touch /etc/x /var/lib/x 2>/dev/null");
         await must("pi", `${every("^/usr/sbin/openvpn ")}; ${every(followers)}`);
       },
-      () => must("pi", "mount -o remount,bind,rw /"),
+      () => must("pi", `for d in ${disk}; do umount -l $d; done`),
     ),
     gap: 10,
     whole: 30,
