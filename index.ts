@@ -21,7 +21,10 @@ for (const warning of warningsOf(config)) await pulumi.log.warn(warning);
 const plan = planSite(site);
 const all = everyServer(plan);
 const lookedUp = await Promise.all(
-  [site.server, ...site.backups].map((given, index) => lookUpServer(all[index]!, readLogin(given))),
+  [site.server, ...site.backups].map((given, index) => {
+    const path = index === 0 ? "server.ovh" : `backups[${index - 1}].ovh`;
+    return lookUpServer(all[index]!, readLogin(path, given.ovh));
+  }),
 );
 const found = await inspectHosts(plan);
 
@@ -63,13 +66,13 @@ export const backups = plan.backups.map(({ server: { host, address } }, index) =
 /** What the site costs a month, with its parts. */
 export const monthlyCost = plan.cost ?? "unknown: the config has no prices";
 
-/** The login to OVH's API that the config holds; none leaves it to the environment. */
-function readLogin({ ovh: given }: Site["server"] | Site["backups"][number]): OvhLogin | undefined {
+/** The login to OVH's API that a section of the config holds; none leaves it to the environment. */
+function readLogin(path: string, given: Site["server"]["ovh"]): OvhLogin | undefined {
   if (!given) return undefined;
   const login = loginOf(given);
   // Pulumi tells the program which keys of the config are encrypted, in whole or in part.
   const encrypted = (process.env.PULUMI_CONFIG_SECRET_KEYS ?? "").includes('"adsl-bonding:site"');
-  const refusal = refuseLogin(login, encrypted, process.env);
+  const refusal = refuseLogin(path, login, encrypted, process.env);
   if (refusal) throw new pulumi.RunError(refusal);
   return login;
 }

@@ -42,9 +42,21 @@ export async function readStackFile(root: string, stack: string, file?: string):
   const text = await readFile(path, "utf8").catch((error: Error) => {
     throw new CommandError(`${error.message}. Name the stack, or its config with --config-file.`);
   });
-  const site = asRecord(asRecord(parse(text)).config)["adsl-bonding:site"];
+  const config = asRecord(asRecord(readYaml(path, text)).config);
+  // As Pulumi does: a key without a project is this one's.
+  const site = config["adsl-bonding:site"] ?? config.site;
   if (site === undefined) throw new CommandError(`${path} holds no adsl-bonding:site`);
   return { path, text, site };
+}
+
+function readYaml(path: string, text: string): unknown {
+  try {
+    return parse(text, { prettyErrors: true });
+  } catch (error) {
+    // Its first line says what is wrong, and where; the others show the text, which may hold a secret.
+    const [what] = (error as Error).message.split(":\n");
+    throw new CommandError(`${path} can't be read as YAML: ${what}`);
+  }
 }
 
 /**
@@ -60,9 +72,10 @@ export async function readStackSite(root: string, stack: string, file?: string):
 function withoutLogin(raw: unknown): unknown {
   const site = asRecord(raw);
   const without = (server: unknown) => {
+    if (Object.keys(asRecord(server)).length === 0) return server;
     const { ovh: _, ...rest } = asRecord(server);
     return rest;
   };
   const backups = Array.isArray(site.backups) ? { backups: site.backups.map(without) } : {};
-  return { ...site, server: without(site.server), ...backups };
+  return { ...site, ...("server" in site ? { server: without(site.server) } : {}), ...backups };
 }

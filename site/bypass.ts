@@ -1,6 +1,6 @@
 import { z } from "zod";
-import { type Cidr, contains, isAddress, parseCidr } from "./address.ts";
-import { addressOrNetwork, choice, hostBits, isLabel, judged, label, list } from "./fields.ts";
+import { type Cidr, contains, isAddress, isReserved, parseCidr } from "./address.ts";
+import { addressOrNetwork, choice, hostBits, isLabel, judged, list, told } from "./fields.ts";
 import { backwards, type PortRange, parsePorts } from "./forwards.ts";
 import type { Mistake } from "./mistake.ts";
 import { asRecords, type Raw } from "./raw.ts";
@@ -75,8 +75,11 @@ const selectors = {
     .optional(),
 };
 
+/** One of the site's lines, which is told beside the lines' own names. */
+const lineOfSite = told((value) => value !== "", "is no line of the site", "Write the name of one.");
+
 /** The field `bypass` of a site. */
-export const bypassField = list(z.strictObject({ line: label("line", 10), ...selectors })).default([]);
+export const bypassField = list(z.strictObject({ line: lineOfSite, ...selectors })).default([]);
 
 /** The field `fallback` of a site. */
 export const fallbackField = z
@@ -194,7 +197,7 @@ export function directContradictions(site: Raw, lines: Raw[], lan: Cidr | undefi
       const path = `bypass[${index}]`;
       return [
         ...unknownLine(`${path}.line`, each.line, lines),
-        ...choosesNothing(path, each),
+        ...choosesNothing(path, each, lan),
         ...[each.ports].flat().flatMap((range) => backwards(`${path}.ports`, range)),
         ...misplaced(path, each, lan),
       ];
@@ -212,8 +215,10 @@ function unknownLine(path: string, value: unknown, lines: Raw[]): Mistake[] {
   ];
 }
 
-function choosesNothing(path: string, each: Raw): Mistake[] {
-  const given = Object.keys(selectors).filter((name) => each[name] !== undefined);
+function choosesNothing(path: string, each: Raw, lan: Cidr | undefined): Mistake[] {
+  const given = Object.keys(selectors).filter((name) => {
+    return each[name] !== undefined && !(name === "hosts" && isEverybody(each.hosts, lan));
+  });
   const ordinary = given.length === 1 && parseDscp(each.dscp) === 0;
   if (given.length > 0 && !ordinary) return [];
   const reason = `chooses ${ordinary ? "what ordinary packets carry" : "nothing"}, and so would take all traffic past the bond`;
@@ -221,13 +226,24 @@ function choosesNothing(path: string, each: Raw): Mistake[] {
   return [{ path, value: each, reason, mend }];
 }
 
+/** Whether these are the Pi and its whole LAN, of whom all traffic is. */
+function isEverybody(hosts: unknown, lan: Cidr | undefined): boolean {
+  return (
+    Array.isArray(hosts) && lan !== undefined && ["pi", lan.network].every((each) => hosts.includes(each))
+  );
+}
+
 function misplaced(path: string, { hosts, to }: Raw, lan: Cidr | undefined): Mistake[] {
   if (!lan) return [];
   const listed = (value: unknown) => (Array.isArray(value) ? value : []);
   const known = (value: unknown) => isAddress(value) || parseCidr(value) !== undefined;
   const outside = listed(hosts).flatMap((value, index) => {
-    if (!known(value) || holds(lan.network, value)) return [];
     const mend = "Give LAN hosts' addresses, parts of the LAN, or pi for the Pi itself.";
+    if (isAddress(value) && isReserved(lan.network, value)) {
+      const reason = `is no host's address in ${lan.network}`;
+      return [{ path: `${path}.hosts[${index}]`, value, reason, mend }];
+    }
+    if (!known(value) || holds(lan.network, value)) return [];
     const reason = `is outside the Pi's LAN ${lan.network}`;
     return [{ path: `${path}.hosts[${index}]`, value, reason, mend }];
   });

@@ -9,7 +9,7 @@ import { dhcpContradictions, isOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
 import { lanOf, networkContradictions } from "./networks.ts";
 import { halfLogin } from "./ovh.ts";
-import { asRecord, asRecords, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw, rawServers } from "./raw.ts";
 import { sameHosts } from "./sameHosts.ts";
 import { shapingContradictions } from "./shaping.ts";
 import { tunnelContradictions } from "./tunnels.ts";
@@ -30,7 +30,12 @@ export function findContradictions(raw: unknown): Mistake[] {
   const lan = lanOf(pi);
   return [
     ...piOnLan(lan, pi.address),
-    ...gateways(lines, pi, lan, server.address),
+    ...gateways(
+      lines,
+      pi,
+      lan,
+      rawServers(site).flatMap(({ raw, bind }) => [raw.address, bind]),
+    ),
     ...names(lines),
     ...networkContradictions(site, lines),
     ...tunnelContradictions(lines, asRecord(site.vpn), bond, site),
@@ -45,7 +50,7 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...sameHosts(site),
     ...halfLogin(server, "server"),
     ...backups.flatMap((backup, index) => halfLogin(backup, `backups[${index}]`)),
-    ...lanMistakes(site.lan, lan, lines, pi),
+    ...lanMistakes(site, lan, lines, pi),
     ...costsTwice(asRecord(site.costs)),
     ...shapingContradictions(site, lines, bond),
     ...wayOutContradictions(site),
@@ -60,7 +65,7 @@ function piOnLan(lan: Cidr | undefined, value: unknown): Mistake[] {
   ];
 }
 
-function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined, server: unknown): Mistake[] {
+function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined, servers: unknown[]): Mistake[] {
   const mistakes: Mistake[] = [];
   const taken = new Map<string, number>();
   const { interface: onLan = "eth0" } = pi;
@@ -69,9 +74,9 @@ function gateways(lines: Raw[], pi: Raw, lan: Cidr | undefined, server: unknown)
     if (!isAddress(gateway)) return;
     const path = `lines[${index}].gateway`;
     const lanSide = isOnLan(line, pi);
-    if (gateway === server) {
+    if (servers.includes(gateway)) {
       const mend = "Give the address of the provider's box at home.";
-      mistakes.push({ path, value: gateway, reason: "is the server itself", mend });
+      mistakes.push({ path, value: gateway, reason: "is a server of the site", mend });
       return;
     }
     if (lan && lanSide && !contains(lan.network, gateway)) {

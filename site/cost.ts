@@ -9,7 +9,7 @@ export const price = z.custom<number>(
   {
     params: {
       reason: "is no price",
-      mend: "Write the number alone, with a point, such as 29.99; costs.currency says of what.",
+      mend: "Write the number alone, with a point and without quotes, such as 29.99; costs.currency says of what.",
     },
   },
 );

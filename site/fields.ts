@@ -150,10 +150,14 @@ export function isName(value: string): boolean {
 export const rate = judged((value) => {
   const kbits = parseRate(value);
   const mend = "Write the rate that the box shows, with its unit, such as 7232 kbit/s or 7.2 Mbit/s.";
-  if (typeof value === "string" && /^\d+,\d/.test(value)) {
-    return { reason: "has a comma", mend: "Write a point before decimals, and nothing between thousands." };
+  if (typeof value === "string" && /^\d+(,|\s+)\d/.test(value)) {
+    return {
+      reason: `has a ${value.includes(",") ? "comma" : "blank"} in its number`,
+      mend: "Write a point before decimals, and nothing between thousands.",
+    };
   }
-  if (typeof value === "string" && kbits !== undefined && /\.\d{3} *k/i.test(value)) {
+  // Nobody writes a nought behind three decimals, nor parts of a bit.
+  if (typeof value === "string" && kbits !== undefined && /\.(\d{3}\s*k|\d{2}0\s*m)/i.test(value)) {
     const reason = "has a point that may stand for thousands";
     return { reason, mend: `Write ${value.replace(".", "")}, or leave the last digits out.` };
   }

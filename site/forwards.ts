@@ -36,7 +36,7 @@ const ports = z
   .custom<number | string>((value) => parsePorts(value) !== undefined, {
     params: {
       reason: "is neither a port, 1 to 65535, nor a range of them",
-      mend: "Write a port such as 443, or the first and the last with a hyphen, such as 27000-27015.",
+      mend: "Write a port such as 443, or the first and the last with a hyphen, such as 27000-27015; one entry for each.",
     },
   })
   .transform((value) => parsePorts(value)!);
@@ -45,7 +45,8 @@ const protocols = { tcp: ["tcp"], udp: ["udp"], both: ["tcp", "udp"] } as const;
 
 /** The protocols of a forward in a config that may have mistakes: none where it names none of ours. */
 function protocolsOf({ protocol = "tcp" }: Raw): readonly string[] {
-  return Object.entries(protocols).find(([name]) => name === protocol)?.[1] ?? [];
+  const meant = String(protocol).toLowerCase();
+  return Object.entries(protocols).find(([name]) => name === meant)?.[1] ?? [];
 }
 
 /** The field `forwards` of a site. */
@@ -143,7 +144,8 @@ export function backwards(path: string, value: unknown): Mistake[] {
 function uneven(path: string, from: PortRange | undefined, value: unknown): Mistake[] {
   const to = parsePorts(value);
   const count = ({ first, last }: PortRange) => last - first + 1;
-  if (!from || !to || count(from) === count(to)) return [];
+  // One that stands backwards is told by itself.
+  if (!from || !to || count(from) < 1 || count(to) < 1 || count(from) === count(to)) return [];
   const reason = `holds ${count(to)} ports where \`ports\` holds ${count(from)}`;
   return [{ path, value, reason, mend: "Give as many on both sides: each port goes to one other." }];
 }

@@ -3,7 +3,7 @@ import { addressNumber, type Cidr, contains, isAddress, isBetween, isReserved } 
 import { address, list, resolverAddress, told } from "./fields.ts";
 import { boxesOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, type Raw } from "./raw.ts";
+import { asRecord, type Raw, rawServers } from "./raw.ts";
 
 /** What the Pi serves on its LAN, where the site wants it. */
 export const lan = z.strictObject({
@@ -41,7 +41,8 @@ export function planLan({ dhcp, dns }: z.output<typeof lan>): PlannedLan {
 }
 
 /** What the LAN's services can't be, seen beside the Pi's network and the lines' boxes. */
-export function lanMistakes(raw: unknown, network: Cidr | undefined, lines: Raw[], pi: Raw): Mistake[] {
+export function lanMistakes(site: Raw, network: Cidr | undefined, lines: Raw[], pi: Raw): Mistake[] {
+  const raw = site.lan;
   if (raw === undefined) return [];
   const { dhcp, dns } = asRecord(raw);
   if (dhcp === undefined && dns === undefined) {
@@ -50,9 +51,10 @@ export function lanMistakes(raw: unknown, network: Cidr | undefined, lines: Raw[
   }
   if (!network) return [];
   const boxes = lines.map(({ gateway }) => gateway);
+  const servers = rawServers(site).map(({ raw: { address } }) => address);
   return [
     ...rangeMistakes(asRecord(dhcp), network, boxesOnLan(lines, pi)),
-    ...upstreamMistakes(asRecord(dns), network, boxes),
+    ...upstreamMistakes(asRecord(dns), network, boxes, servers),
   ];
 }
 
@@ -84,14 +86,21 @@ function rangeMistakes({ from, to }: Raw, network: Cidr, boxes: (string | undefi
   });
 }
 
-function upstreamMistakes({ upstream }: Raw, network: Cidr, boxes: unknown[]): Mistake[] {
+function upstreamMistakes({ upstream }: Raw, network: Cidr, boxes: unknown[], servers: unknown[]): Mistake[] {
   const asked = Array.isArray(upstream) ? upstream : [];
-  return asked.flatMap((value, index) => {
+  const wrong = (value: unknown) => {
     const box = boxes.indexOf(value);
-    if (!isAddress(value) || (box < 0 && !contains(network.network, value))) return [];
-    const place = box < 0 ? "stands on the LAN" : `is the box of lines[${box}]`;
-    const reason =
-      value === network.address ? "is the Pi itself" : `${place}: a box's resolver dies with its line`;
+    if (!isAddress(value)) return undefined;
+    if (value === network.address) return "is the Pi itself";
+    if (box >= 0) return `is the box of lines[${box}]: a box's resolver dies with its line`;
+    if (servers.includes(value))
+      return "is a server of the site: what goes to it leaves by one box, and dies with its line";
+    if (contains(network.network, value)) return "stands on the LAN, and would ask by the Pi in its turn";
+    return undefined;
+  };
+  return asked.flatMap((value, index) => {
+    const reason = wrong(value);
+    if (reason === undefined) return [];
     const mend = "Name resolvers out on the internet, such as 9.9.9.9.";
     return [{ path: `lan.dns.upstream[${index}]`, value, reason, mend }];
   });

@@ -1,6 +1,5 @@
 import {
   type Cidr,
-  contains,
   isAddress,
   isLinkLocal,
   isPrivate,
@@ -88,10 +87,8 @@ export function networkContradictions(site: Raw, lines: Raw[]): Mistake[] {
     ...strangers(site).flatMap((each) =>
       inside(each, all, "Give the server's own address, or choose another network."),
     ),
-    ...inside(
-      { path: "activation.wayOut", value: asRecord(site.activation).wayOut },
-      all,
-      "Give an address on the internet, such as 1.1.1.1.",
+    ...logins(site).flatMap((each) =>
+      inside(each, bonds, "Give an address that is there without the bond, which an `up` may make anew."),
     ),
     ...sources(site).flatMap((each) =>
       inside(each, all, "Give the lines' own public addresses: the server sees the tunnels come from these."),
@@ -131,6 +128,21 @@ function strangers(site: Raw): Placed[] {
   ]);
 }
 
+/** Where SSH goes to. */
+function logins(site: Raw): Placed[] {
+  const hosts = [
+    ...rawServers(site).map(({ path, raw }) => ({ path, ssh: raw.ssh })),
+    { path: "pi", ssh: asRecord(site.pi).ssh },
+  ];
+  return hosts.flatMap(({ path, ssh }) => {
+    const { host, jump } = asRecord(ssh);
+    return [
+      { path: `${path}.ssh.host`, value: host },
+      { path: `${path}.ssh.jump.host`, value: asRecord(jump).host },
+    ];
+  });
+}
+
 /** Whence tunnels are to be taken. */
 function sources({ vpn }: Raw): Placed[] {
   const given = asRecord(vpn).sources;
@@ -148,11 +160,13 @@ function boxes(lines: Raw[], pi: Raw): Placed[] {
 }
 
 function inside({ path, value }: Placed, networks: Own[], mend: string): Mistake[] {
-  if (!isAddress(value)) return [];
+  const given = isAddress(value) ? `${value}/32` : parseCidr(value)?.network;
+  if (given === undefined) return [];
   return networks
-    .filter(({ network }) => contains(network.network, value))
+    .filter(({ network }) => overlap(network.network, given))
     .map(({ network }) => {
-      const reason = `stands inside ${network.network}, a network of the site itself`;
+      const stands = isAddress(value) ? "stands inside" : "shares addresses with";
+      const reason = `${stands} ${network.network}, a network of the site itself`;
       return { path, value, reason, mend };
     });
 }

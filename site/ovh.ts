@@ -20,7 +20,7 @@ const credentials = ["applicationKey", "applicationSecret", "consumerKey"] as co
 const credential = told(
   (value) => /^\S+$/.test(value),
   "is no key of OVH's API",
-  "Set it with `pulumi config set --secret --path adsl-bonding:site.server.ovh.FIELD`.",
+  "Set it with `pulumi config set --secret --path`, `adsl-bonding:site.` and its path as here.",
 );
 
 /** The server as OVH knows it: looked up, never changed. */
@@ -70,19 +70,21 @@ const variables = [
 
 /**
  * Why the API can't be asked; undefined when it can.
+ * @param path of the section in the config
  * @param login of the config
  * @param encrypted whether the stack's config keeps the site's secrets as such
  */
 export function refuseLogin(
+  path: string,
   login: OvhLogin | undefined,
   encrypted: boolean,
   environment: Record<string, string | undefined>,
 ): string | undefined {
   if (login && !encrypted) {
-    return "server.ovh: the login stands in the config for everybody to read. Set each part of it with `pulumi config set --secret --path adsl-bonding:site.server.ovh.applicationKey` (applicationSecret, consumerKey), and have OVH make you new keys.";
+    return `${path}: the login stands in the config for everybody to read. Set each part of it with \`pulumi config set --secret --path adsl-bonding:site.${path}.applicationKey\` (applicationSecret, consumerKey), and have OVH make you new keys.`;
   }
   if (login || variables.some((names) => names.every((name) => environment[name]))) return undefined;
-  return `server.ovh: there is no login to OVH's API. Set ${variables[0]!.join(", ")} in the environment, or applicationKey, applicationSecret and consumerKey in server.ovh as secrets; or take server.ovh out: nothing else needs it.`;
+  return `${path}: there is no login to OVH's API. Set ${variables[0]!.join(", ")} in the environment, or applicationKey, applicationSecret and consumerKey in ${path} as secrets; or take ${path} out: nothing else needs it.`;
 }
 
 /**

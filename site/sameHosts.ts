@@ -22,7 +22,7 @@ export function sameHosts(site: Raw): Mistake[] {
   ].flatMap(({ path, ssh, address }) => {
     const [at, port] = [ssh.host ?? address, ssh.port ?? 22];
     if (typeof at !== "string" || typeof port !== "number") return [];
-    return [{ path, given: ssh.host, jump: ssh.jump, door: `${at} ${port}` }];
+    return [{ path, given: ssh.host, jump: ssh.jump, door: `${at.toLowerCase()} ${port}` }];
   });
   const clashes = logins.flatMap(({ path, given, jump, door }) => {
     const other = logins.find((each) => each.path !== path && each.door === door && !each.jump);

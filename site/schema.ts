@@ -44,7 +44,7 @@ const line = z.strictObject({
   /** What the line puts around IP packets: see `encapsulations` in mtu.ts. Default pppoe-llc, the most usual. */
   encapsulation: choice(
     Object.keys(encapsulations) as Encapsulation[],
-    "Write pppoe-llc where you don't know: it is the most usual on ADSL; docs/reference.md tells the others.",
+    "Write ethernet for VDSL, fibre, cable or 4G; on ADSL pppoe-llc where you don't know, the most usual; docs/reference.md tells the others.",
   ).default("pppoe-llc"),
   /** Largest IP packet the line passes, bytes. Default: by the encapsulation. */
   mtu: whole(576, 1500, "bytes").optional(),
@@ -176,7 +176,7 @@ function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
       value: valueAt(raw, [...issue.path, key]),
       hidden: true,
       reason: "no such field exists",
-      mend: "Correct its name or take it out; docs/reference.md lists all fields.",
+      mend: `Correct its name or take it out; fields here are ${fieldsAt(issue.path).join(", ")}. docs/reference.md tells of them.`,
     }));
   }
   if (value === undefined) {
@@ -189,6 +189,24 @@ function toMistakes(issue: z.core.$ZodIssue, raw: unknown): Mistake[] {
   if (value !== null) return [{ path, value, ...kind, hidden: true }];
   const mend = isNeeded(issue.path, raw) ? kind.mend : "Take it out, or write what belongs there.";
   return [{ path, value, reason: "has nothing below it", mend }];
+}
+
+/** The names of the fields that a part of the config can have. */
+function fieldsAt(path: readonly PropertyKey[]): string[] {
+  const part = path.reduce<z.core.$ZodType>((at, key) => {
+    const inner = bare(at);
+    if (inner instanceof z.ZodArray) return inner.element;
+    return inner instanceof z.ZodObject ? inner.shape[key as string] : inner;
+  }, schema);
+  const found = bare(part);
+  return found instanceof z.ZodObject ? Object.keys(found.shape) : [];
+}
+
+/** A schema without what says that it may be left out. */
+function bare(part: z.core.$ZodType): z.core.$ZodType {
+  const optional =
+    part instanceof z.ZodOptional || part instanceof z.ZodDefault || part instanceof z.ZodPrefault;
+  return optional ? bare(part.unwrap()) : part;
 }
 
 /** Whether a part that is there could not be left out. */

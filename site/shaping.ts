@@ -44,7 +44,7 @@ export const echoBytes = 28;
 const share = z.custom<number>((value) => typeof value === "number" && value >= 0.5 && value <= 1, {
   params: {
     reason: "must be a number from 0.5 to 1",
-    mend: "Write the part of the lines' rate that is to be used: 0.95 for 95 %.",
+    mend: "Write the part of the lines' rate that is to be used, without quotes: 0.95 for 95 %.",
   },
 });
 

@@ -1,6 +1,6 @@
 import { isIPv6 } from "node:net";
 import { z } from "zod";
-import { isAddress } from "./address.ts";
+import { contains, isAddress, specialRange } from "./address.ts";
 import { judged, told, type Verdict, whole } from "./fields.ts";
 import { hostKey } from "./hostKey.ts";
 import { asRecord, type Raw, rawServers } from "./raw.ts";
@@ -21,7 +21,12 @@ const host = judged((value): Verdict => {
       hidden: user?.includes(":"),
     };
   }
-  if (isHost(value) && !value.startsWith("[")) return undefined;
+  if (value.startsWith("[") && isHost(value)) {
+    return { reason: "stands in brackets", mend: `Write ${value.slice(1, -1)}.` };
+  }
+  const special = isAddress(value) ? specialRange(value) : undefined;
+  if (special && !contains("127.0.0.0/8", value)) return { reason: special, mend };
+  if (isHost(value)) return undefined;
   return { reason, mend, hidden: value.includes("@") };
 });
 
@@ -49,9 +54,10 @@ const login = {
   }).default("root"),
   /** File with the private key, `~` allowed. Default: the keys of the running ssh-agent. */
   privateKeyFile: told(
-    (value) => value !== "" && !/\n|-----BEGIN|\.pub$/.test(value),
+    // `~` is the only word of a shell's that is read.
+    (value) => value !== "" && !/\n|-----BEGIN|\.pub$|^~[^/]|^\$|\/$/.test(value),
     "is no name of a private key's file",
-    "Write the path of your SSH key's file, the one without .pub, never the key itself; or leave it out to use ssh-agent.",
+    "Write the path of your SSH key's file, such as ~/.ssh/id_ed25519, the one without .pub, never the key itself; or leave it out to use ssh-agent.",
     true,
   ).optional(),
   /** The host's public key, `ssh-ed25519 AAAA…`: nothing else is ever accepted as this host. */

@@ -135,9 +135,15 @@ function ports(lines: Raw[], given: unknown, logins: ReturnType<typeof loginPort
     const clash = numbers.find((number) => taken.has(number));
     if (clash !== undefined) {
       const reason = `${derived}gives a tunnel of lines[${index}] the port ${clash}, which lines[${taken.get(clash)}] has already`;
-      mistakes.push({ path, value, reason, mend: "Choose another: each tunnel needs a port of its own." });
+      mistakes.push({
+        path,
+        value,
+        reason,
+        mend: "Choose another: each tunnel needs a port of its own, be it UDP or TCP.",
+      });
     }
-    const login = lines[index]!.protocol === "tcp" && logins.find(({ port }) => numbers.includes(port));
+    const login =
+      /^tcp$/i.test(String(lines[index]!.protocol)) && logins.find(({ port }) => numbers.includes(port));
     if (login) {
       const reason = `${derived}gives a tunnel of lines[${index}] ${login.whose} SSH port ${login.port}`;
       mistakes.push({

@@ -1,6 +1,6 @@
-import { isAddress, isBetween } from "./address.ts";
+import { isAddress, isBetween, isPrivate, parseCidr } from "./address.ts";
 import { parseRate } from "./rate.ts";
-import { asRecord, asRecords, type Raw } from "./raw.ts";
+import { asRecord, asRecords, type Raw, rawServers } from "./raw.ts";
 
 /**
  * What works, but hardly as it was meant.
@@ -13,6 +13,9 @@ export function warningsOf(raw: unknown): string[] {
   return [
     ...oneLineForAll(bond),
     ...swappedRates(lines),
+    ...slowedByOne(lines, bond),
+    ...publicLan(asRecord(site.pi)),
+    ...innerAddresses(site),
     ...idleFields(site, lines, bond),
     ...lentAddresses(site),
   ];
@@ -34,13 +37,52 @@ function swappedRates(lines: Raw[]): string[] {
   });
 }
 
-/** A forward to an address that the Pi lends to whoever asks. */
-function lentAddresses({ forwards, lan }: Raw): string[] {
+/** In balance-rr every tunnel carries as many packets: a slow line holds the others back, more than it brings. */
+function slowedByOne(lines: Raw[], { mode = "balance-rr" }: Raw): string[] {
+  // Rates the wrong way round are told by themselves.
+  if (mode !== "balance-rr" || swappedRates(lines).length > 0) return [];
+  return ["down", "up"].flatMap((direction) => {
+    const rates = lines.map((line) => parseRate(line[direction])!);
+    const tunnels = lines.map(({ tunnels = 1 }) => Number(tunnels));
+    const shares = rates.map((rate, index) => rate / tunnels[index]!);
+    const all = Math.min(...shares) * tunnels.reduce((sum, each) => sum + each, 0);
+    const [slow, fast] = [shares.indexOf(Math.min(...shares)), rates.indexOf(Math.max(...rates))];
+    if (all >= rates[fast]!) return [];
+    return `lines[${slow}].${direction} is ${lines[slow]![direction]}: every tunnel carries as many packets as the slowest one can, so the bond carries ${Math.round(all)} kbit/s ${direction}, less than lines[${fast}] alone with its ${lines[fast]![direction]}. Give faster lines more \`tunnels\`, or take that line out.`;
+  });
+}
+
+/** With a prefix too short others' addresses are taken for the LAN's, and their traffic into the bond. */
+function publicLan({ address }: Raw): string[] {
+  const lan = parseCidr(address)!;
+  const own = { address: lan.network.split("/")[0]!, prefix: lan.prefix };
+  if (isPrivate(own)) return [];
+  return [
+    `pi.address is ${address}: the LAN ${lan.network} holds addresses that are others' on the internet, unless they are given to you. See that the prefix is right; \`ip -4 address\` on the Pi shows it.`,
+  ];
+}
+
+/** A server is seen by an address on the internet; its provider may know it by another one inside. */
+function innerAddresses(site: Raw): string[] {
+  return rawServers(site).flatMap(({ path, raw: { address } }) => {
+    if (!isAddress(address) || !isPrivate({ address, prefix: 32 })) return [];
+    return `${path}.address is ${address}, which nobody has on the internet: boxes reach it only where it stands in their own networks. Give the server's public address; where the server itself has another one inside, that is its \`bind\`.`;
+  });
+}
+
+/** Addresses that the Pi lends to whoever asks, where one certain machine is meant. */
+function lentAddresses({ forwards, bypass, lan }: Raw): string[] {
   const { from, to } = asRecord(asRecord(lan).dhcp);
   if (!isAddress(from) || !isAddress(to)) return [];
-  return asRecords(forwards).flatMap(({ to: host }, index) => {
+  const meant = [
+    ...asRecords(forwards).map(({ to }, index) => ({ path: `forwards[${index}].to`, host: to })),
+    ...asRecords(bypass).flatMap(({ hosts }, index) =>
+      (Array.isArray(hosts) ? hosts : []).map((host, n) => ({ path: `bypass[${index}].hosts[${n}]`, host })),
+    ),
+  ];
+  return meant.flatMap(({ path, host }) => {
     if (!isAddress(host) || !isBetween(host, from, to)) return [];
-    return `forwards[${index}].to is ${host}, which lan.dhcp may lend to another machine. Give that host a fixed address outside ${from} to ${to}.`;
+    return `${path} is ${host}, which lan.dhcp may lend to another machine. Give that host a fixed address outside ${from} to ${to}.`;
   });
 }
 

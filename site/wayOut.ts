@@ -1,6 +1,7 @@
 import { z } from "zod";
-import { isAddress, isPrivate, isReachable } from "./address.ts";
+import { contains, isAddress, isPrivate, isReachable } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
+import { lanOf } from "./networks.ts";
 import { asRecord, type Raw, rawServers } from "./raw.ts";
 
 const mend =
@@ -21,9 +22,16 @@ export function wayOutContradictions(site: Raw): Mistake[] {
   const { wayOut: value } = asRecord(site.activation);
   if (!isAddress(value)) return [];
   const path = "activation.wayOut";
-  if (rawServers(site).some(({ raw, bind }) => value === raw.address || value === bind)) {
+  const isServer = rawServers(site).some(({ raw, bind }) =>
+    [raw.address, bind, asRecord(raw.ssh).host].includes(value),
+  );
+  if (isServer) {
     return [{ path, value, reason: "is a server of the site itself", mend }];
   }
-  if (!isPrivate({ address: value, prefix: 32 })) return [];
-  return [{ path, value, reason: "is an address that nobody has on the internet", mend }];
+  if (isPrivate({ address: value, prefix: 32 })) {
+    return [{ path, value, reason: "is an address that nobody has on the internet", mend }];
+  }
+  const lan = lanOf(asRecord(site.pi));
+  if (!lan || !contains(lan.network, value)) return [];
+  return [{ path, value, reason: `stands inside ${lan.network}, a network of the site itself`, mend }];
 }

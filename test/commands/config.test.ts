@@ -1,9 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
 import { stringify } from "yaml";
-import { readStackSite } from "../../commands/config.ts";
+import { CommandError, readStackSite } from "../../commands/config.ts";
 import { exampleSite } from "../example.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "adsl-bonding-"));
@@ -35,6 +35,28 @@ test("a login to OVH, which is encrypted there, is of no concern", async () => {
     exampleSite((s) => (s.server.ovh = ovh)),
   );
   expect((await readStackSite(folder, "", path)).server.ovh).toBeUndefined();
+});
+
+test("a key without the project's name is the project's, as to Pulumi", async () => {
+  const path = write("Pulumi.short.yaml", exampleSite());
+  writeFileSync(path, readFileSync(path, "utf8").replace("adsl-bonding:site", "site"));
+  expect((await readStackSite(folder, "", path)).name).toBe("dev");
+});
+
+test.each([
+  ["a key twice", "config:\n  a: hush\n  a: 2\n", /can't be read as YAML: .*unique at line 3/],
+  ["a tab", "config:\n\ta: hush\n", /can't be read as YAML: .*at line 2/],
+  ["an alias of nothing", "config: *hush\n", /can't be read as YAML: /],
+])("%s is told, with its line and no text of the file", async (_, text, expected) => {
+  const path = join(folder, "Pulumi.slip.yaml");
+  writeFileSync(path, text);
+  const error: Error = await readStackSite(folder, "", path).then(
+    () => new Error("taken"),
+    (reason) => reason,
+  );
+  expect(error).toBeInstanceOf(CommandError);
+  expect(error.message).toMatch(expected);
+  expect(error.message.split("\n")).toHaveLength(1);
 });
 
 test("a file that is not there, has no site, or a wrong one, is told", async () => {

@@ -25,6 +25,8 @@ test.each([
 ])("%s is taken, with and without its comment", (key) => {
   expect(hostKey.parse(key)).toBe(key);
   expect(hostKey.parse(`${key} root@server`)).toBe(key);
+  expect(hostKey.parse(` ${key.replace(" ", "\t ")}\n`)).toBe(key);
+  expect(told(`203.0.113.10 ${key}`)).toBe("begins with more than the key");
 });
 
 test.each([

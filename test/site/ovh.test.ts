@@ -58,13 +58,17 @@ test("no error shows a part of the login, however it is written", () => {
 const environment = { OVH_APPLICATION_KEY: "a", OVH_APPLICATION_SECRET: "b", OVH_CONSUMER_KEY: "c" };
 
 test("a login comes encrypted in the config, or whole in the environment", () => {
-  expect(refuseLogin(login, true, {})).toBeUndefined();
-  expect(refuseLogin(undefined, false, environment)).toBeUndefined();
-  expect(refuseLogin(undefined, false, { OVH_CLIENT_ID: "a", OVH_CLIENT_SECRET: "b" })).toBeUndefined();
+  expect(refuseLogin("server.ovh", login, true, {})).toBeUndefined();
+  expect(refuseLogin("server.ovh", undefined, false, environment)).toBeUndefined();
+  expect(
+    refuseLogin("server.ovh", undefined, false, { OVH_CLIENT_ID: "a", OVH_CLIENT_SECRET: "b" }),
+  ).toBeUndefined();
 });
 
 test("a login that everybody can read, half a one, or none is refused", () => {
-  expect(refuseLogin(login, false, environment)).toMatch(/config set --secret/);
-  expect(refuseLogin(undefined, true, { ...environment, OVH_CONSUMER_KEY: "" })).toMatch(/OVH_CONSUMER_KEY/);
-  expect(refuseLogin(login, false, {})).not.toMatch(/app-key|app-secret|consumer-key/);
+  expect(refuseLogin("server.ovh", login, false, environment)).toMatch(/config set --secret/);
+  expect(refuseLogin("server.ovh", undefined, true, { ...environment, OVH_CONSUMER_KEY: "" })).toMatch(
+    /OVH_CONSUMER_KEY/,
+  );
+  expect(refuseLogin("server.ovh", login, false, {})).not.toMatch(/app-key|app-secret|consumer-key/);
 });

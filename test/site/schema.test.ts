@@ -511,6 +511,102 @@ test("forwards that only seem to clash are taken", () => {
 // biome-ignore lint/suspicious/noExplicitAny: see exampleSite
 test.each<[string, (site: any) => void, string]>([
   [
+    "a point for thousands of Mbit",
+    (s) => Object.assign(s.lines[1], { encapsulation: "ethernet", down: "1.000 Mbit/s" }),
+    'lines[1].down = "1.000 Mbit/s": has a point that may stand for thousands\n      Write 1000 Mbit/s',
+  ],
+  [
+    "a blank for thousands",
+    (s) => (s.lines[0].down = "7 232 kbit/s"),
+    'lines[0].down = "7 232 kbit/s": has a blank in its number',
+  ],
+  [
+    "sources that are the LAN's",
+    (s) => (s.vpn = { sources: ["192.168.0.0/16"] }),
+    'vpn.sources[0] = "192.168.0.0/16": shares addresses with 192.168.1.0/24, a network of the site itself',
+  ],
+  [
+    "a login through the bond",
+    (s) => (s.pi.ssh.host = "172.16.16.2"),
+    'pi.ssh.host = "172.16.16.2": stands inside 172.16.16.0/30, a network of the site itself',
+  ],
+  [
+    "a login at no machine",
+    (s) => (s.pi.ssh.host = "0.0.0.0"),
+    'pi.ssh.host = "0.0.0.0": stands for no machine at all',
+  ],
+  [
+    "brackets around a host",
+    (s) => (s.pi.ssh.host = "[2001:db8::1]"),
+    "stands in brackets\n      Write 2001:db8::1.",
+  ],
+  [
+    "a key's file by a word of the shell's",
+    (s) => (s.pi.ssh.privateKeyFile = "$HOME/.ssh/id_ed25519"),
+    "such as ~/.ssh/id_ed25519",
+  ],
+  [
+    "all traffic past the bond, by everybody's names",
+    (s) => (s.bypass = [{ line: "ovh", hosts: ["192.168.1.0/24", "pi"] }]),
+    "bypass[0] = {...}: chooses nothing, and so would take all traffic past the bond",
+  ],
+  [
+    "a LAN's own address for a host",
+    (s) => (s.bypass = [{ line: "ovh", hosts: ["192.168.1.0"] }]),
+    'bypass[0].hosts[0] = "192.168.1.0": is no host\'s address in 192.168.1.0/24',
+  ],
+  [
+    "a line of the site in another spelling",
+    (s) => (s.bypass = [{ line: "Orange", ports: 80 }]),
+    'bypass[0].line = "Orange": is no line of the site\n      Write one of ovh, orange.',
+  ],
+  [
+    "a resolver that is the server",
+    (s) => (s.lan = { dns: { upstream: [s.server.address] } }),
+    "is a server of the site: what goes to it leaves by one box",
+  ],
+  [
+    "a resolver on the LAN",
+    (s) => (s.lan = { dns: { upstream: ["192.168.1.10"] } }),
+    "stands on the LAN, and would ask by the Pi in its turn",
+  ],
+  [
+    "a way out that ends where the server is logged in to",
+    (s) => {
+      s.server.ssh.host = "198.51.100.9";
+      s.activation = { wayOut: "198.51.100.9" };
+    },
+    'activation.wayOut = "198.51.100.9": is a server of the site itself',
+  ],
+  [
+    "a gateway that is the server's second address",
+    (s) => {
+      s.vpn = { bind: "203.0.114.20" };
+      Object.assign(s.lines[0], { interface: "eth1", gateway: "203.0.114.20" });
+    },
+    'lines[0].gateway = "203.0.114.20": is a server of the site',
+  ],
+  [
+    "ports that stand backwards on one side",
+    (s) => (s.forwards = [{ ports: "80-90", toPorts: "8090-8080" }]),
+    '1 mistake; nothing was touched:\n  forwards[0].toPorts = "8090-8080": ends before it begins',
+  ],
+  [
+    "capitals, and a port of SSH's behind them",
+    (s) => (s.forwards = [{ ports: 22, protocol: "TCP" }]),
+    "the server's SSH port 22",
+  ],
+  [
+    "a field that is nearly there",
+    (s) => Object.assign(s.pi, { adress: "192.168.1.252/24" }),
+    "fields here are address, interface, ssh, letThrough.",
+  ],
+  [
+    "a field of a list's entry that is nearly there",
+    (s) => Object.assign(s.lines[1], { gatway: "192.168.1.253" }),
+    "fields here are name, gateway, interface, down, up,",
+  ],
+  [
     "a port beside the host",
     (s) => (s.pi.ssh.host = "192.168.1.252:2222"),
     'pi.ssh.host = "192.168.1.252:2222": holds the port too\n      Write 192.168.1.252, and the rest in `port` beside it.',

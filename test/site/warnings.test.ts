@@ -45,6 +45,44 @@ test.each<[string, string[], (site: any) => void]>([
     (s) => Object.assign(s.lines[1], { down: "832 kbit/s", up: "7072 kbit/s" }),
   ],
   [
+    "a line that holds the others back more than it brings",
+    [
+      "lines[0].down is 60 kbit/s: every tunnel carries as many packets as the slowest one can, so the bond carries 120 kbit/s down, less than lines[1] alone with its 7072 kbit/s",
+      "lines[0].up is 60 kbit/s",
+    ],
+    (s) => Object.assign(s.lines[0], { down: "60 kbit/s", up: "60 kbit/s" }),
+  ],
+  [
+    "a slow line beside one that has more tunnels",
+    [],
+    (s) => {
+      Object.assign(s.lines[0], { down: "1000 kbit/s", up: "200 kbit/s" });
+      s.lines[1].tunnels = 7;
+    },
+  ],
+  [
+    "a prefix too short for a LAN",
+    ["pi.address is 192.168.1.252/8: the LAN 192.0.0.0/8 holds addresses that are others' on the internet"],
+    (s) => {
+      s.pi.address = "192.168.1.252/8";
+    },
+  ],
+  [
+    "a server's inner address",
+    ["server.address is 10.8.0.1, which nobody has on the internet"],
+    (s) => {
+      s.server.address = "10.8.0.1";
+    },
+  ],
+  [
+    "a bypass of a host whose address is lent",
+    ["bypass[0].hosts[0] is 192.168.1.120, which lan.dhcp may lend to another machine"],
+    (s) => {
+      s.lan = { dhcp: { from: "192.168.1.100", to: "192.168.1.199" } };
+      s.bypass = [{ line: "ovh", hosts: ["192.168.1.120"] }];
+    },
+  ],
+  [
     "the share of a queue that is off",
     ["qos.share: without effect while qos.enabled is false. Take one of the two out."],
     (s) => (s.qos = { enabled: false, share: 0.9 }),
