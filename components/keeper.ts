@@ -12,7 +12,7 @@ export interface KeptBond {
  * Brings back what somebody else takes away. Our firewall table: whoever flushes all rules, as Debian's own nftables.service does at
  * each restart, leaves the server without a masquerade, and tunnels' packets free to leave by another's box. A bond, or a tap of one,
  * that was deleted: its OpenVPN would go on without it for ever; or that was set down, or lost its address: its routes go with that, or
- * lead nowhere. And the kernel's forwarding, which another program's settings may switch off. A single rule or route that was deleted
+ * lead nowhere; or that got another MAC address than its bond's, as by udev: it would take in no packet that is sent to the bond. And the kernel's forwarding, which another program's settings may switch off. A single rule or route that was deleted
  * by hand stays so until the next `up`, which names it.
  */
 export function keeperService(names: Names, bonds: KeptBond[], exceptions: boolean): Service {
@@ -59,6 +59,11 @@ enslaved() { [ -e "/sys/class/net/$1/master" ]; }
 
 tap() { # tap INTERFACE UNIT
   keep enslaved "$1" "$2" || return 0
+  { read -r own <"/sys/class/net/$1/address" && read -r bonds <"/sys/class/net/$1/master/address"; } 2>/dev/null || return 0
+  if [ "$own" != "$bonds" ]; then
+    echo "$1 had another MAC address than its bond, and has that again"
+    ip link set "$1" address "$bonds"
+  fi
   if [ $(($(cat "/sys/class/net/$1/flags") & 1)) = 0 ]; then
     echo "$1 was set down, and is up again"
     ip link set "$1" up

@@ -45,7 +45,7 @@ const protocols = { tcp: ["tcp"], udp: ["udp"], both: ["tcp", "udp"] } as const;
 
 /** The protocols of a forward in a config that may have mistakes: none where it names none of ours. */
 function protocolsOf({ protocol = "tcp" }: Raw): readonly string[] {
-  const meant = String(protocol).toLowerCase();
+  const meant = typeof protocol === "string" ? protocol.toLowerCase() : undefined;
   return Object.entries(protocols).find(([name]) => name === meant)?.[1] ?? [];
 }
 

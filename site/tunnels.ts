@@ -142,8 +142,7 @@ function ports(lines: Raw[], given: unknown, logins: ReturnType<typeof loginPort
         mend: "Choose another: each tunnel needs a port of its own, be it UDP or TCP.",
       });
     }
-    const login =
-      /^tcp$/i.test(String(lines[index]!.protocol)) && logins.find(({ port }) => numbers.includes(port));
+    const login = isTcp(lines[index]!) && logins.find(({ port }) => numbers.includes(port));
     if (login) {
       const reason = `${derived}gives a tunnel of lines[${index}] ${login.whose} SSH port ${login.port}`;
       mistakes.push({
@@ -156,6 +155,11 @@ function ports(lines: Raw[], given: unknown, logins: ReturnType<typeof loginPort
     for (const number of numbers) taken.set(number, index);
   });
   return mistakes;
+}
+
+/** However it is written: that it has to be in small letters is told beside. */
+function isTcp({ protocol }: Raw): boolean {
+  return typeof protocol === "string" && protocol.toLowerCase() === "tcp";
 }
 
 function fragments(lines: Raw[]): Mistake[] {

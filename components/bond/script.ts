@@ -32,6 +32,9 @@ slave() {
   [ ! -e "/sys/class/net/$1/master" ] || return 0
   ip link del "$1" 2>/dev/null || true
   ip tuntap add dev "$1" mode tap
+  # udev gives what is new a MAC address. If it came to that when this is a slave, which has the bond's, nothing sent to the
+  # bond would be taken from this one any more.
+  udevadm settle -t 3 || true
   ip link set "$1" txqueuelen ${vpn.txqueuelen}
   harden "$1"
   # It must be down while it is enslaved; the bond then sets it up.
@@ -72,7 +75,7 @@ slave_of() {
           `[ ! -e /sys/class/net/${name}/${value} ] || echo "${value.replace(/.*\//, "")} $(cat /sys/class/net/${name}/${value}) of ${name}"`,
       ),
       `ip -4 -o addr show up dev ${name} 2>/dev/null | sed -n 's/.* inet \\([^ ]*\\).*/address \\1 of ${name}/p'`,
-      `for tap in ${taps.join(" ")}; do [ ! -e "/sys/class/net/$tap/master" ] || echo "slave $tap of ${name}"; done`,
+      `for tap in ${taps.join(" ")}; do own=/sys/class/net/$tap; [ ! -e "$own/master" ] || [ "$(cat "$own/address")" != "$(cat "$own/master/address")" ] || echo "slave $tap of ${name}"; done`,
     ],
   });
 }

@@ -358,6 +358,22 @@ const faults: Fault[] = [
     whole: 30,
   },
   {
+    what: "somebody gives a tap on the server another MAC address",
+    happens: () => must("server", "ip link set tap0-dev address 02:00:00:00:00:01"),
+    gap: 1,
+    whole: 10,
+  },
+  {
+    // It gives the taps addresses of their own only when they are slaves.
+    what: "the bond is made anew on the server while udev hangs",
+    happens: () => {
+      const udev = (signal: string) => `pkill -${signal} -x systemd-udevd`;
+      return must("server", `${udev("STOP")}; systemctl restart adsl-dev-bond; ${udev("CONT")}`);
+    },
+    gap: 5,
+    whole: 30,
+  },
+  {
     what: "somebody sets a tap down on the Pi",
     happens: () => must("pi", "ip link set tap0 down"),
     gap: 2,
