@@ -26,6 +26,12 @@ harden() {
   [ ! -e "/proc/sys/net/ipv6/conf/$1" ] || sysctl -q -w "net.ipv6.conf.$1.disable_ipv6=1"
 }
 
+# Whether an interface is a slave, and takes in what is sent to the bond: by its MAC address.
+enslaved() {
+  device=/sys/class/net/$1
+  [ -e "$device/master" ] && [ "$(cat "$device/address")" = "$(cat "$device/master/address")" ]
+}
+
 # Has a tap in the bond. Each tunnel asks for its own at its start too: one that was deleted would else come back as a
 # tap of OpenVPN's own making, outside the bond.
 slave() {
@@ -75,7 +81,7 @@ slave_of() {
           `[ ! -e /sys/class/net/${name}/${value} ] || echo "${value.replace(/.*\//, "")} $(cat /sys/class/net/${name}/${value}) of ${name}"`,
       ),
       `ip -4 -o addr show up dev ${name} 2>/dev/null | sed -n 's/.* inet \\([^ ]*\\).*/address \\1 of ${name}/p'`,
-      `for tap in ${taps.join(" ")}; do own=/sys/class/net/$tap; [ ! -e "$own/master" ] || [ "$(cat "$own/address")" != "$(cat "$own/master/address")" ] || echo "slave $tap of ${name}"; done`,
+      `for tap in ${taps.join(" ")}; do ! enslaved "$tap" || echo "slave $tap of ${name}"; done`,
     ],
   });
 }
