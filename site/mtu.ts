@@ -29,11 +29,14 @@ export const tunnelOverhead = 66;
 export const fragmentHeader = 4;
 
 /** Bytes of IPv4 and TCP headers with timestamps in a full segment: not payload. */
-const segmentHeaders = 52;
+export const segmentHeaders = 52;
 
-/** ATM cells that an IP packet of this size costs on a line, 48 bytes of payload each. */
+/** Bytes of payload in an ATM cell. */
+export const cellPayload = 48;
+
+/** ATM cells that an IP packet of this size costs on a line. */
 export function atmCells(ipBytes: number, overhead: number): number {
-  return Math.ceil((ipBytes + overhead) / 48);
+  return Math.ceil((ipBytes + overhead) / cellPayload);
 }
 
 /** Bytes that an IP packet costs on a line: whole cells of 53 where there are any. */
@@ -54,7 +57,7 @@ export function innerMtu(encapsulation: Encapsulation, lineMtu: number, around =
   const { overhead, cells } = encapsulations[encapsulation];
   const whole = lineMtu - around;
   if (!cells) return whole;
-  const exact = Math.floor((lineMtu + overhead) / 48) * 48 - overhead - around;
+  const exact = Math.floor((lineMtu + overhead) / cellPayload) * cellPayload - overhead - around;
   const payloadPerCell = (mtu: number) => (mtu - segmentHeaders) / atmCells(mtu + around, overhead);
   return payloadPerCell(exact) >= payloadPerCell(whole) ? exact : whole;
 }

@@ -3,11 +3,13 @@ import { arpIntervalOf, type BondMode } from "./bondMode.ts";
 import { yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
 import {
+  cellPayload,
   type Encapsulation,
   encapsulationOf,
   encapsulations,
   fragmentHeader,
   lineBytes,
+  segmentHeaders,
   tunnelOverhead,
 } from "./mtu.ts";
 import { highestRate, parseRate } from "./rate.ts";
@@ -77,10 +79,20 @@ export function tunnelRate(line: ShapedLine, direction: "up" | "down", watchers:
  */
 export function framing(lines: Pick<ShapedLine, "encapsulation" | "protocol" | "fragment">[]): string {
   const overhead = Math.max(
-    ...lines.map((line) => around(line) + encapsulations[line.encapsulation].overhead),
+    ...lines.map((line) => around(line) + encapsulations[line.encapsulation].overhead + secondSegment(line)),
   );
   const cells = lines.some(({ encapsulation }) => encapsulations[encapsulation].cells);
   return `${cells ? "atm" : "noatm"} overhead ${overhead}`;
+}
+
+/**
+ * A full packet is more than one segment of a tunnel over TCP holds: the rest goes in a second one, with headers of its own, and
+ * fills a cell of its own.
+ */
+function secondSegment({ protocol, encapsulation }: Pick<ShapedLine, "protocol" | "encapsulation">): number {
+  if (protocol !== "tcp") return 0;
+  const { overhead, cells } = encapsulations[encapsulation];
+  return segmentHeaders + overhead + (cells ? cellPayload : 0);
 }
 
 /** Bytes around an inner IP packet: TCP's header with timestamps is 24 longer than UDP's, and OpenVPN adds a length of 2. */

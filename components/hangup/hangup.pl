@@ -1,13 +1,14 @@
 #!/usr/bin/perl
-# hangup TABLE SET NETWORK,... ALONE FOLDER BOND,MARK...: ends the TCP connections of a bond that is dead, so that whoever has
+# hangup TABLE SET NETWORK,... ALONE FOLDER TRIAL BOND,MARK...: ends the TCP connections of a bond that is dead, so that whoever has
 # one learns of it at once. NETWORKs (a.b.c.d/n) are the site's own.
 #
-# A bond is dead when it has had no live slave for a second while another one has, or for ALONE seconds (0: never): a
-# moment without any line is nobody's end. So is one that has had a file in FOLDER for a second: another way was found to be
-# better (detour). Its mark then stands in the nftables SET of TABLE, by which the rules answer what a site's machine still sends over
-# such a connection with a reset. One that only listens, as a download does, sends nothing: so each is asked once for its state,
-# by a SYN in the far end's name, which a TCP answers with an acknowledgement whatever its number (RFC 5961, 4); the reset of that is
-# true to the byte. It stands on perl-base, which every Debian has, nft and conntrack.
+# A bond is dead when it has had no live slave for a second while another one has, or for ALONE seconds (0: never): a moment
+# without any line is nobody's end, nor is a change of ours while its file TRIAL is there, however long it takes. Dead is one,
+# too, that has had a file in FOLDER for a second: another way was found to be better (detour). Its mark then stands in the
+# nftables SET of TABLE, by which the rules answer what a site's machine still sends over such a connection with a reset. One
+# that only listens, as a download does, sends nothing: so each is asked once for its state, by a SYN in the far end's name,
+# which a TCP answers with an acknowledgement whatever its number (RFC 5961, 4); the reset of that is true to the byte. It
+# stands on perl-base, which every Debian has, nft and conntrack.
 use strict;
 use warnings;
 use Socket qw(AF_INET SOCK_RAW inet_aton pack_sockaddr_in);
@@ -87,7 +88,7 @@ sub dead {
 }
 
 sub main {
-  my ($table, $set, $networks, $alone, $folder, @words) = @_;
+  my ($table, $set, $networks, $alone, $folder, $trial, @words) = @_;
   my @networks = split /,/, $networks;
   my @bonds = map { my ($name, $mark) = split /,/; { name => $name, mark => $mark, dead => 0 } } @words;
   socket my $socket, AF_INET, SOCK_RAW, 255 or die "no socket: $!\n";
@@ -100,7 +101,7 @@ sub main {
     for my $bond (@bonds) {
       my $lives = grep { $_ == $bond } @live;
       my $others = @live || -e "$folder/$bond->{name}" ? 1 : 0;
-      my $dead = dead($bond, $lives, $others, $alone, $now);
+      my $dead = dead($bond, $lives, $others, -e $trial ? 0 : $alone, $now);
       next if $dead == $bond->{dead};
       my $word = $dead ? "add" : "delete";
       my $failed = system "nft $word element $table $set '{ $bond->{mark} }'";

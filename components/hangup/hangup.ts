@@ -6,7 +6,7 @@ import { daemonUnit, type Service } from "../unit.ts";
 
 const program = readFileSync(new URL("hangup.pl", import.meta.url), "utf8");
 
-/** Seconds without a live slave after which a bond is dead though no other one lives, if there is a way past it: longer than a switch or a restart of ours. */
+/** Seconds without a live slave after which a bond is dead though no other one lives, if there is a way past it: longer than a restart of ours. */
 const patience = 15;
 
 /** What ends the connections over a dead bond, on the Pi, where there is another way (hangup.pl). */
@@ -18,7 +18,15 @@ export function hangupService(plan: Plan): Service[] {
   const networks = [plan.pi.lan, ...all.map(({ bond }) => bond.network)].join();
   const bonds = all.map(({ pi, bondMark }) => `${pi.bond},${bondMark}`);
   const alone = plan.direct.fallback ? patience : 0;
-  const words = [`"inet ${names.nftTable}"`, deadBonds, networks, alone, names.detourFolder, ...bonds];
+  const words = [
+    `"inet ${names.nftTable}"`,
+    deadBonds,
+    networks,
+    alone,
+    names.detourFolder,
+    names.trial,
+    ...bonds,
+  ];
   const text = daemonUnit({
     description: `end of the connections over a dead bond of site ${plan.site}`,
     // The set of dead bonds is in the firewall's table: it begins anew with that.

@@ -16,6 +16,8 @@ export function inwardChain(plan: Plan): FirewallRules["chains"][number] {
     hook: "filter hook forward priority filter; policy accept",
     rules: [
       ...forwardedCalls(plan).map((call) => `iifname ${interfaces(bonds)} ${call} accept`),
+      // What began before the Pi started, or forgot its connections: a machine that only listens says nothing by which it would be known.
+      `iifname ${interfaces(bonds)} ip daddr ${plan.pi.lan} ct state new tcp flags & (fin | syn | rst | ack) == ack accept`,
       `iifname ${interfaces(doors)} ip daddr ${plan.pi.lan} ct state new ct status & dnat == 0 counter drop`,
     ],
   };

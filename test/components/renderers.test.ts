@@ -69,7 +69,8 @@ test("nobody begins a connection into the LAN from a bond or a line's own interf
   const inward = (change: Parameters<typeof examplePlan>[0]) =>
     piFirewall(examplePlan(change)).chains.find(({ name }) => name === "inward")!.rules;
   const refused = "ip daddr 192.168.1.0/24 ct state new ct status & dnat == 0 counter drop";
-  expect(inward(() => {})).toEqual([`iifname "bond0" ${refused}`]);
+  const goesOn = "ip daddr 192.168.1.0/24 ct state new tcp flags & (fin | syn | rst | ack) == ack accept";
+  expect(inward(() => {})).toEqual([`iifname "bond0" ${goesOn}`, `iifname "bond0" ${refused}`]);
   const rules = inward((s) => {
     Object.assign(s.lines[1], { gateway: "10.0.2.1", interface: "eth1" });
     s.lines.push({ ...s.lines[1], name: "third", gateway: "10.0.2.2" });
@@ -82,6 +83,7 @@ test("nobody begins a connection into the LAN from a bond or a line's own interf
   expect(rules).toEqual([
     'iifname { "bond0", "bond-spare" } ip daddr 192.168.1.10 tcp dport 6001-6003 accept',
     'iifname { "bond0", "bond-spare" } ip daddr 192.168.1.10 udp dport 6001-6003 accept',
+    `iifname { "bond0", "bond-spare" } ${goesOn}`,
     `iifname { "bond0", "bond-spare", "eth1" } ${refused}`,
   ]);
 });
