@@ -51,7 +51,7 @@ export async function readStackFile(root: string, stack: string, file?: string):
 
 function readYaml(path: string, text: string): unknown {
   try {
-    return parse(text, { prettyErrors: true });
+    return parse(text);
   } catch (error) {
     // Its first line says what is wrong, and where; the others show the text, which may hold a secret.
     const [what] = (error as Error).message.split(":\n");
@@ -72,10 +72,11 @@ export async function readStackSite(root: string, stack: string, file?: string):
 function withoutLogin(raw: unknown): unknown {
   const site = asRecord(raw);
   const without = (server: unknown) => {
-    if (Object.keys(asRecord(server)).length === 0) return server;
+    // What is no section at all is told as that.
+    if (typeof server !== "object" || server === null) return server;
     const { ovh: _, ...rest } = asRecord(server);
     return rest;
   };
   const backups = Array.isArray(site.backups) ? { backups: site.backups.map(without) } : {};
-  return { ...site, ...("server" in site ? { server: without(site.server) } : {}), ...backups };
+  return { ...site, server: without(site.server), ...backups };
 }

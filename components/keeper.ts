@@ -12,8 +12,9 @@ export interface KeptBond {
  * Brings back what somebody else takes away. Our firewall table: whoever flushes all rules, as Debian's own nftables.service does at
  * each restart, leaves the server without a masquerade, and tunnels' packets free to leave by another's box. A bond, or a tap of one,
  * that was deleted: its OpenVPN would go on without it for ever; or that was set down, or lost its address: its routes go with that, or
- * lead nowhere; or that got another MAC address than its bond's, as by udev: it would take in no packet that is sent to the bond. And the kernel's forwarding, which another program's settings may switch off. A single rule or route that was deleted
- * by hand stays so until the next `up`, which names it.
+ * lead nowhere; or that got another MAC address than its bond's, as by udev: it would take in no packet that is sent to the bond. And
+ * the kernel's forwarding, which another program's settings may switch off. A single rule or route that was deleted by hand stays so
+ * until the next `up`, which names it.
  */
 export function keeperService(names: Names, bonds: KeptBond[], exceptions: boolean): Service {
   const { keeperScript: script, keeperUnit: unit, nftTable, firewallScript } = names;

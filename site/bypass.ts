@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { type Cidr, contains, isAddress, isReserved, parseCidr } from "./address.ts";
+import { type Cidr, contains, isAddress, parseCidr } from "./address.ts";
 import { addressOrNetwork, choice, hostBits, isLabel, judged, list, told } from "./fields.ts";
 import { backwards, type PortRange, parsePorts } from "./forwards.ts";
 import type { Mistake } from "./mistake.ts";
+import { notOnLan } from "./networks.ts";
 import { asRecords, type Raw } from "./raw.ts";
 
 /** Names of code points (RFC 2474, RFC 2597, RFC 3246, RFC 5865). */
@@ -238,13 +239,11 @@ function misplaced(path: string, { hosts, to }: Raw, lan: Cidr | undefined): Mis
   const listed = (value: unknown) => (Array.isArray(value) ? value : []);
   const known = (value: unknown) => isAddress(value) || parseCidr(value) !== undefined;
   const outside = listed(hosts).flatMap((value, index) => {
+    const network = parseCidr(value);
+    const away = network && !holds(lan.network, value) ? `is outside the Pi's LAN ${lan.network}` : undefined;
+    const reason = isAddress(value) ? notOnLan(lan, value) : away;
+    if (reason === undefined) return [];
     const mend = "Give LAN hosts' addresses, parts of the LAN, or pi for the Pi itself.";
-    if (isAddress(value) && isReserved(lan.network, value)) {
-      const reason = `is no host's address in ${lan.network}`;
-      return [{ path: `${path}.hosts[${index}]`, value, reason, mend }];
-    }
-    if (!known(value) || holds(lan.network, value)) return [];
-    const reason = `is outside the Pi's LAN ${lan.network}`;
     return [{ path: `${path}.hosts[${index}]`, value, reason, mend }];
   });
   const inside = listed(to).flatMap((value, index) => {

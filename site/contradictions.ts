@@ -23,10 +23,9 @@ import { wayOutContradictions } from "./wayOut.ts";
 export function findContradictions(raw: unknown): Mistake[] {
   const site = asRecord(raw);
   const pi = asRecord(site.pi);
-  const server = asRecord(site.server);
+  const servers = rawServers(site);
   const bond = asRecord(site.bond);
   const lines = asRecords(site.lines);
-  const backups = asRecords(site.backups);
   const lan = lanOf(pi);
   return [
     ...piOnLan(lan, pi.address),
@@ -34,7 +33,7 @@ export function findContradictions(raw: unknown): Mistake[] {
       lines,
       pi,
       lan,
-      rawServers(site).flatMap(({ raw, bind }) => [raw.address, bind]),
+      servers.flatMap(({ raw, bind }) => [raw.address, bind]),
     ),
     ...names(lines),
     ...networkContradictions(site, lines),
@@ -48,8 +47,7 @@ export function findContradictions(raw: unknown): Mistake[] {
     ...keepalive(asRecord(asRecord(site.vpn).keepalive)),
     ...backupContradictions(site, bond),
     ...sameHosts(site),
-    ...halfLogin(server, "server"),
-    ...backups.flatMap((backup, index) => halfLogin(backup, `backups[${index}]`)),
+    ...servers.flatMap(({ path, raw }) => halfLogin(raw, path)),
     ...lanMistakes(site, lan, lines, pi),
     ...costsTwice(asRecord(site.costs)),
     ...shapingContradictions(site, lines, bond),

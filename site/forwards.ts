@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { type Cidr, contains, isAddress, isReserved } from "./address.ts";
+import { type Cidr, isAddress } from "./address.ts";
 import { address, choice, list } from "./fields.ts";
 import { boxesOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
+import { notOnLan } from "./networks.ts";
 import { asRecord, asRecords, type Raw } from "./raw.ts";
 import { loginPorts } from "./ssh.ts";
 import { portsOf } from "./tunnels.ts";
@@ -152,12 +153,9 @@ function uneven(path: string, from: PortRange | undefined, value: unknown): Mist
 
 function outside(path: string, to: unknown, lan: Cidr | undefined): Mistake[] {
   if (!lan || !isAddress(to)) return [];
+  const reason = notOnLan(lan, to);
   const mend = "Give the address of a machine on the Pi's LAN, or take it out for the Pi itself.";
-  if (!contains(lan.network, to)) {
-    return [{ path, value: to, reason: `is outside the Pi's LAN ${lan.network}`, mend }];
-  }
-  if (!isReserved(lan.network, to)) return [];
-  return [{ path, value: to, reason: `is no host's address in ${lan.network}`, mend }];
+  return reason === undefined ? [] : [{ path, value: to, reason, mend }];
 }
 
 /** A box doesn't route by the Pi: what it answers leaves by its own line, and the caller takes it for nobody's. */

@@ -1,8 +1,9 @@
 import { z } from "zod";
-import { addressNumber, type Cidr, contains, isAddress, isBetween, isReserved } from "./address.ts";
+import { addressNumber, type Cidr, contains, isAddress, isBetween } from "./address.ts";
 import { address, list, resolverAddress, told } from "./fields.ts";
 import { boxesOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
+import { notOnLan } from "./networks.ts";
 import { asRecord, type Raw, rawServers } from "./raw.ts";
 
 /** What the Pi serves on its LAN, where the site wants it. */
@@ -63,12 +64,9 @@ function rangeMistakes({ from, to }: Raw, network: Cidr, boxes: (string | undefi
     isAddress(value) ? [{ path: `lan.dhcp.${name}`, value }] : [],
   );
   const outside = ends.flatMap(({ path, value }) => {
+    const reason = notOnLan(network, value);
     const mend = "Give addresses that hosts of the Pi's LAN can have.";
-    if (!contains(network.network, value)) {
-      return [{ path, value, reason: `is outside the Pi's LAN ${network.network}`, mend }];
-    }
-    if (!isReserved(network.network, value)) return [];
-    return [{ path, value, reason: `is no host's address in ${network.network}`, mend }];
+    return reason === undefined ? [] : [{ path, value, reason, mend }];
   });
   if (outside.length > 0 || !isAddress(from) || !isAddress(to)) return outside;
   if (addressNumber(from) > addressNumber(to)) {

@@ -1,8 +1,10 @@
 import {
   type Cidr,
+  contains,
   isAddress,
   isLinkLocal,
   isPrivate,
+  isReserved,
   nthAddress,
   overlap,
   parseCidr,
@@ -11,7 +13,7 @@ import {
 import { addressOnLan, judged, type Verdict } from "./fields.ts";
 import { isOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, asRecords, type Raw, rawServers } from "./raw.ts";
+import { asRecord, asRecords, type Raw, rawLogins, rawServers } from "./raw.ts";
 
 /** What a bond's network could be instead, beside those that it can't share addresses with. */
 function choose(taken: string[] = []): string {
@@ -104,6 +106,12 @@ export function lanOf({ address }: Raw): Cidr | undefined {
   return addressOnLan.safeParse(address).success ? parseCidr(address) : undefined;
 }
 
+/** Why an address is no machine's on the Pi's LAN; undefined where it can be one's. */
+export function notOnLan({ network }: Cidr, address: string): string | undefined {
+  if (!contains(network, address)) return `is outside the Pi's LAN ${network}`;
+  return isReserved(network, address) ? `is no host's address in ${network}` : undefined;
+}
+
 /** Those that are as they have to be, and those that are derived. */
 function bondNetworks({ bond, backups }: Raw): Own[] {
   const { network: value } = asRecord(bond);
@@ -130,17 +138,10 @@ function strangers(site: Raw): Placed[] {
 
 /** Where SSH goes to. */
 function logins(site: Raw): Placed[] {
-  const hosts = [
-    ...rawServers(site).map(({ path, raw }) => ({ path, ssh: raw.ssh })),
-    { path: "pi", ssh: asRecord(site.pi).ssh },
-  ];
-  return hosts.flatMap(({ path, ssh }) => {
-    const { host, jump } = asRecord(ssh);
-    return [
-      { path: `${path}.ssh.host`, value: host },
-      { path: `${path}.ssh.jump.host`, value: asRecord(jump).host },
-    ];
-  });
+  return rawLogins(site).flatMap(({ path, ssh }) => [
+    { path: `${path}.ssh.host`, value: ssh.host },
+    { path: `${path}.ssh.jump.host`, value: asRecord(ssh.jump).host },
+  ]);
 }
 
 /** Whence tunnels are to be taken. */
@@ -159,7 +160,8 @@ function boxes(lines: Raw[], pi: Raw): Placed[] {
   );
 }
 
-function inside({ path, value }: Placed, networks: Own[], mend: string): Mistake[] {
+/** What is wrong with an address, or a network, that shares addresses with some of the site's own. */
+export function inside({ path, value }: Placed, networks: Pick<Own, "network">[], mend: string): Mistake[] {
   const given = isAddress(value) ? `${value}/32` : parseCidr(value)?.network;
   if (given === undefined) return [];
   return networks

@@ -11,6 +11,12 @@ export function asRecords(value: unknown): Raw[] {
   return Array.isArray(value) ? value.map(asRecord) : [];
 }
 
+/** How the site's hosts are logged in to, the servers first, in a config that may have mistakes. */
+export function rawLogins(site: Raw) {
+  const hosts = [...rawServers(site), { path: "pi", raw: asRecord(site.pi) }];
+  return hosts.map(({ path, raw }) => ({ path, ssh: asRecord(raw.ssh), address: raw.address }));
+}
+
 /** The site's servers in a config that may have mistakes, the main one first, with the paths of their fields. */
 export function rawServers({ server, vpn, backups }: Raw) {
   return [

@@ -1,6 +1,6 @@
 import { isAddress } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
-import { asRecord, type Raw, rawServers } from "./raw.ts";
+import { type Raw, rawLogins, rawServers } from "./raw.ts";
 
 /**
  * Hosts that are one and the same by what the config says of them: a server that listens on another one's address, or a login
@@ -14,13 +14,10 @@ export function sameHosts(site: Raw): Mistake[] {
     const mend = "Give an address of that server's own, or leave it out.";
     return [{ path: bindPath, value: bind, reason: `is the address of ${other.path}`, mend }];
   });
-  const pi = asRecord(site.pi);
-  const own = typeof pi.address === "string" ? pi.address.split("/")[0] : undefined;
-  const logins = [
-    ...servers.map(({ path, raw }) => ({ path, ssh: asRecord(raw.ssh), address: raw.address })),
-    { path: "pi", ssh: asRecord(pi.ssh), address: own },
-  ].flatMap(({ path, ssh, address }) => {
-    const [at, port] = [ssh.host ?? address, ssh.port ?? 22];
+  const logins = rawLogins(site).flatMap(({ path, ssh, address }) => {
+    // The Pi's address has its LAN's prefix behind it.
+    const own = typeof address === "string" ? address.split("/")[0] : address;
+    const [at, port] = [ssh.host ?? own, ssh.port ?? 22];
     if (typeof at !== "string" || typeof port !== "number") return [];
     return [{ path, given: ssh.host, jump: ssh.jump, door: `${at.toLowerCase()} ${port}` }];
   });

@@ -45,8 +45,9 @@ function slowedByOne(lines: Raw[], { mode = "balance-rr" }: Raw): string[] {
     const rates = lines.map((line) => parseRate(line[direction])!);
     const tunnels = lines.map(({ tunnels = 1 }) => Number(tunnels));
     const shares = rates.map((rate, index) => rate / tunnels[index]!);
-    const all = Math.min(...shares) * tunnels.reduce((sum, each) => sum + each, 0);
-    const [slow, fast] = [shares.indexOf(Math.min(...shares)), rates.indexOf(Math.max(...rates))];
+    const least = Math.min(...shares);
+    const all = least * tunnels.reduce((sum, each) => sum + each, 0);
+    const [slow, fast] = [shares.indexOf(least), rates.indexOf(Math.max(...rates))];
     if (all >= rates[fast]!) return [];
     return `lines[${slow}].${direction} is ${lines[slow]![direction]}: every tunnel carries as many packets as the slowest one can, so the bond carries ${Math.round(all)} kbit/s ${direction}, less than lines[${fast}] alone with its ${lines[fast]![direction]}. Give faster lines more \`tunnels\`, or take that line out.`;
   });
@@ -55,8 +56,7 @@ function slowedByOne(lines: Raw[], { mode = "balance-rr" }: Raw): string[] {
 /** With a prefix too short others' addresses are taken for the LAN's, and their traffic into the bond. */
 function publicLan({ address }: Raw): string[] {
   const lan = parseCidr(address)!;
-  const own = { address: lan.network.split("/")[0]!, prefix: lan.prefix };
-  if (isPrivate(own)) return [];
+  if (isPrivate(lan)) return [];
   return [
     `pi.address is ${address}: the LAN ${lan.network} holds addresses that are others' on the internet, unless they are given to you. See that the prefix is right; \`ip -4 address\` on the Pi shows it.`,
   ];

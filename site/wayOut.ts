@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { contains, isAddress, isPrivate, isReachable } from "./address.ts";
+import { isAddress, isPrivate, isReachable } from "./address.ts";
 import type { Mistake } from "./mistake.ts";
-import { lanOf } from "./networks.ts";
+import { inside, lanOf } from "./networks.ts";
 import { asRecord, type Raw, rawServers } from "./raw.ts";
 
 const mend =
@@ -32,6 +32,5 @@ export function wayOutContradictions(site: Raw): Mistake[] {
     return [{ path, value, reason: "is an address that nobody has on the internet", mend }];
   }
   const lan = lanOf(asRecord(site.pi));
-  if (!lan || !contains(lan.network, value)) return [];
-  return [{ path, value, reason: `stands inside ${lan.network}, a network of the site itself`, mend }];
+  return inside({ path, value }, lan ? [{ network: lan }] : [], mend);
 }
