@@ -177,6 +177,7 @@ EOF
 done
 
 if [ "$ROLE" = pi ]; then
+  ip -4 -o addr show | awk '{ print "stands=" $4 " " $2 }'
   number=0 asked='' routed=''
   # shellcheck disable=SC2086 # the tries are words
   servers=$(printf '%s\n' $TRIES | cut -d , -f 3 | sort -u)

@@ -29,6 +29,25 @@ export function addressDoubts(plan: Plan, facts: Facts): string[] {
   ];
 }
 
+/**
+ * What is wrong with the LAN as `pi.address` gives it: with a prefix, or an interface, that is another one than the Pi's own,
+ * LAN machines would be taken for strangers, or strangers for them. An address that the Pi has not now may be one that is to come.
+ */
+export function lanProblems({ pi }: Pick<Plan, "pi">, facts: Facts): string[] {
+  const stands = (facts.get("stands") ?? [])
+    .map((text) => text.split(" ") as [string, string])
+    .filter(([address]) => address.startsWith(`${pi.address}/`));
+  if (stands.length === 0) return [];
+  // One that moves between hosts (VRRP) stands alone, beside one of the LAN's.
+  const right = ([address, device]: [string, string]) =>
+    device === pi.interface && (bitsOf(address) === 32 || parseCidr(address)?.network === pi.lan);
+  if (stands.some(right)) return [];
+  const own = stands.map(([address, device]) => `${address} on ${device}`).join(", ");
+  return [
+    `pi: its address is ${own}, and the config has the LAN ${pi.lan} on ${pi.interface}: correct \`pi.address\` or \`pi.interface\``,
+  ];
+}
+
 /** The networks that lead into a server's bond. */
 export function bondNetworks({ pi, bond }: Plan): string[] {
   return [pi.lan, bond.network, ...pi.otherNetworks];

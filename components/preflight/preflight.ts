@@ -7,7 +7,7 @@ import { pastBond } from "../pi/boxes.ts";
 import { adviseCiphers, doubt, judge, lacks, parted } from "./judge.ts";
 import { lastUp, leftBehind, somebodyElses } from "./lastUp.ts";
 import { lookEnvironment, triesOf } from "./look.ts";
-import { addressDoubts, addressProblems, routeDoubts, routeProblems } from "./networks.ts";
+import { addressDoubts, addressProblems, lanProblems, routeDoubts, routeProblems } from "./networks.ts";
 import { mayBeShut, newPortsMayBeShut, suspect } from "./ports.ts";
 
 const script = ["probe.sh", "look.sh"]
@@ -51,6 +51,7 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
   const problems = hosts.flatMap(({ seen, bonds, past }) =>
     seen.unreachable === undefined ? judge(seen.host, bonds, seen.facts, past) : [],
   );
+  problems.push(...lanProblems(plan, pi.facts));
   for (const [index, { facts }] of servers.entries()) {
     const each = all[index]!;
     problems.push(

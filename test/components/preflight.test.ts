@@ -10,6 +10,7 @@ import { lookEnvironment, triesOf } from "../../components/preflight/look.ts";
 import {
   addressDoubts,
   addressProblems,
+  lanProblems,
   routeDoubts,
   routeProblems,
 } from "../../components/preflight/networks.ts";
@@ -199,6 +200,33 @@ test("a server behind NAT is told before forwards, or a bind, ask for an address
     [expect.stringMatching(/^server: it lacks the address 10\.0\.0\.5/)],
     [],
   ]);
+});
+
+test("a LAN with another prefix, or on another interface, than the Pi's own is told", () => {
+  const plan = examplePlan();
+  const told = (...stands: string[]) =>
+    lanProblems(plan, parseFacts(stands.map((each) => `stands=${each}\n`).join("")));
+  expect([plan.pi.address, plan.pi.lan, plan.pi.interface]).toEqual([
+    "192.168.1.252",
+    "192.168.1.0/24",
+    "eth0",
+  ]);
+  const elsewhere = "192.168.0.252/24 eth1";
+  expect(told()).toEqual([]);
+  expect(told(elsewhere)).toEqual([]);
+  expect(told("192.168.1.252/24 eth0", elsewhere)).toEqual([]);
+  expect(told("192.168.1.250/24 eth0", "192.168.1.252/32 eth0")).toEqual([]);
+  // Two interfaces with one address: the LAN's is right.
+  expect(told("192.168.1.252/24 eth1", "192.168.1.252/24 eth0")).toEqual([]);
+  for (const wrong of ["192.168.1.252/16 eth0", "192.168.1.252/24 eth1", "192.168.1.252/25 eth0"]) {
+    expect(told(elsewhere, wrong)).toEqual([
+      expect.stringMatching(
+        new RegExp(
+          `^pi: its address is ${wrong.replace(" ", " on ")}, .*192\\.168\\.1\\.0/24 on eth0: correct`,
+        ),
+      ),
+    ]);
+  }
 });
 
 test("a server's own networks, and other sites' on it, that are the site's too are told", () => {
