@@ -1,4 +1,4 @@
-import type { End, PlannedLine } from "../site/plan.ts";
+import type { End } from "../site/plan.ts";
 import type { Names } from "./names.ts";
 import { renderStateScript } from "./script.ts";
 
@@ -55,20 +55,16 @@ export interface Exception {
 
 /**
  * The rules that let through, in other tables' chains, what is between bonds and anything else, what is forwarded past
- * them, and the tunnels.
+ * them, and what the site asks of the host itself.
  * @param past interfaces, from one to the other, of what is forwarded past the bonds
- * @param lines those whose ports are to be let in
+ * @param asked what is let in, in nftables' words
  */
 export function exceptionsOf(
   letThrough: End["letThrough"],
   bonds: string[],
   past: [string, string][],
-  lines: PlannedLine[],
+  asked: string[],
 ): Exception[] {
-  const ports = lines.flatMap(({ protocol, tunnelPlans }) =>
-    // One port each: iptables, whose chain it may be, could not show a set.
-    tunnelPlans.map(({ port }) => `${protocol} dport ${port} accept`),
-  );
   return [
     ...letThrough.forward.flatMap((chain) => [
       ...bonds.flatMap((bond) => [
@@ -77,7 +73,8 @@ export function exceptionsOf(
       ]),
       ...past.map(([from, to]) => ({ chain, rule: `iifname "${from}" oifname "${to}" accept` })),
     ]),
-    ...letThrough.input.flatMap((chain) => ports.map((rule) => ({ chain, rule }))),
+    // One port, or range, each: iptables, whose chain it may be, could not show a set, nor a type of ICMP's in older releases.
+    ...letThrough.input.flatMap((chain) => asked.map((match) => ({ chain, rule: `${match} accept` }))),
   ];
 }
 

@@ -48,7 +48,7 @@ export function serverForwards({ forwards, pi, server, vpn }: Plan): {
       },
     ],
     accepts: forwards.flatMap((forward) =>
-      matches(forward, forward.toPorts).map(
+      callsOf(forward).map(
         (match) => `oifname "${server.bond}" ip daddr ${target(forward)} ${match} ct status dnat accept`,
       ),
     ),
@@ -58,10 +58,13 @@ export function serverForwards({ forwards, pi, server, vpn }: Plan): {
 /** What comes to LAN hosts by a forward, as the Pi sees it: the server has translated its address. */
 export function forwardedCalls({ forwards }: Plan): string[] {
   return forwards.flatMap((forward) =>
-    forward.host === undefined
-      ? []
-      : matches(forward, forward.toPorts).map((match) => `ip daddr ${forward.host} ${match}`),
+    forward.host === undefined ? [] : callsOf(forward).map((match) => `ip daddr ${forward.host} ${match}`),
   );
+}
+
+/** What comes by a forward as the machine sees it that answers. */
+export function callsOf(forward: Forward): string[] {
+  return matches(forward, forward.toPorts);
 }
 
 /**

@@ -15,13 +15,21 @@ export interface KeptBond {
  * lead nowhere; or that got another MAC address than its bond's, as by udev: it would take in no packet that is sent to the bond. And
  * the kernel's forwarding, which another program's settings may switch off. A single rule or route that was deleted by hand stays so
  * until the next `up`, which names it.
+ * @param fillers units that put elements into our table's sets, and do so again on HUP
  */
-export function keeperService(names: Names, bonds: KeptBond[], exceptions: boolean): Service {
+export function keeperService(
+  names: Names,
+  bonds: KeptBond[],
+  exceptions: boolean,
+  fillers: string[],
+): Service {
   const { keeperScript: script, keeperUnit: unit, nftTable, firewallScript } = names;
   const looks = bonds.flatMap(({ name, unit: maker, taps }) => [
     `  keep addressed ${name} ${maker} &&`,
     `    ${taps.map((tap) => `tap ${tap.name} ${tap.unit}`).join(" &&\n    ")}`,
   ]);
+  const fill =
+    fillers.length > 0 ? `; systemctl --no-block kill -s HUP --kill-whom=main ${fillers.join(" ")}` : "";
   return {
     unit: unit.name,
     files: [
@@ -84,7 +92,7 @@ forwarding() {
 
 table() {
   nft list table inet ${nftTable} >/dev/null 2>&1 ||
-    { ${firewallScript} load && echo "our rules were flushed, and are back"; }${exceptions ? `\n  ${firewallScript} let_through` : ""}
+    { ${firewallScript} load && echo "our rules were flushed, and are back"${fill}; }${exceptions ? `\n  ${firewallScript} let_through` : ""}
 }
 
 # What was taken away before the monitors listened is seen by the first round.

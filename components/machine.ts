@@ -26,6 +26,10 @@ export interface MachineTexts {
   firewallAlso?: string;
   check: string;
   sysctl: Record<string, string | number>;
+  /** What the site asks of the machine itself, in nftables' words. */
+  asked: string[];
+  /** Units that put elements into its firewall's sets (keeper.ts). */
+  fillers: string[];
   /** Interfaces, from one to the other, of what it forwards past the bonds. */
   past: [string, string][];
   /** What it needs of the distribution beyond what both ends do. */
@@ -93,7 +97,7 @@ export class Machine extends pulumi.ComponentResource {
     this.ready = [this.program, installed];
     const taps = `tap*${isPi ? "" : `-${site}`}`;
     const interfaces = isPi ? this.bonds.map(({ pi }) => pi.bond) : [end.bond];
-    const exceptions = exceptionsOf(end.letThrough, interfaces, texts.past, plan.lines);
+    const exceptions = exceptionsOf(end.letThrough, interfaces, texts.past, texts.asked);
     this.stage(this, [
       { path: names.routesScript, text: renderRoutesScript(names, texts.routes), mode: "0755" },
       {
@@ -134,6 +138,7 @@ export class Machine extends pulumi.ComponentResource {
         names,
         this.bonds.map((each) => keptBond(each, isPi ? "pi" : "server")),
         exceptions.length > 0,
+        texts.fillers,
       ),
     );
     this.registerOutputs();

@@ -22,6 +22,8 @@ export function namesOf({ site, at }: Pick<Plan, "site" | "at">) {
     /** Where a script keeps the picture of what it has set, while it stands. */
     picture: (what: string) => `/run/adsl-${site}-${what}.picture`,
     check: `${folder}/check`,
+    /** Where the main bond's shaper tells the others what leaves past the bonds; in /run. */
+    directRuntime: `adsl-${site}-direct`,
     shaperScript: `${folder}/shaper${at}`,
     watchProgram: `${folder}/watch`,
     hangupProgram: `${folder}/hangup`,

@@ -2,7 +2,7 @@ import { z } from "zod";
 import { isAddress } from "./address.ts";
 import { price } from "./cost.ts";
 import { bindAddress, hostAddress, isLabel, label, list } from "./fields.ts";
-import { letThroughOnServer } from "./letThrough.ts";
+import { letThrough } from "./letThrough.ts";
 import type { Mistake } from "./mistake.ts";
 import { bondNetwork } from "./networks.ts";
 import { ovh } from "./ovh.ts";
@@ -28,7 +28,7 @@ const backup = z.strictObject({
   /** What it costs a month, in costs.currency. */
   price: price.optional(),
   /** What of its own firewall gets an exception: see letThrough.ts. Default: nothing. */
-  letThrough: letThroughOnServer,
+  letThrough,
 });
 
 /** The field `backups` of a site, in the order of preference. */

@@ -25,19 +25,11 @@ function chainsOf(hook: string) {
  * Chains of somebody else's that drop what the site needs, and get a rule of ours that lets just that through. No
  * accept in a table of our own could: a packet has to pass every table.
  */
-const onAnyHost = {
-  /** Those of the hook forward, for what passes between the bond and anything else. Default: none. */
-  forward: chainsOf("forward"),
-};
-
-/** The field `letThrough` of the Pi. */
-export const letThrough = z.strictObject(onAnyHost).prefault({});
-
-/** The same of a server, which the tunnels call too. */
-export const letThroughOnServer = z
+export const letThrough = z
   .strictObject({
-    ...onAnyHost,
-    /** Those of the hook input, for the tunnels' ports. Default: none. */
+    /** Those of the hook forward, for what passes between the bond and anything else. Default: none. */
+    forward: chainsOf("forward"),
+    /** Those of the hook input, for what the site asks of the host itself: pings, and a server's tunnels. Default: none. */
     input: chainsOf("input"),
   })
   .prefault({});

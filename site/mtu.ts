@@ -20,10 +20,11 @@ export function encapsulationOf({ encapsulation = "pppoe-llc" }: Raw): Encapsula
 }
 
 /**
- * What a tunnel puts around an inner IP packet: 14 the tap's Ethernet header, 24 OpenVPN in TLS mode with
- * AES-256-GCM (4 opcode and peer id, 4 packet id, 16 tag), 28 UDP over IPv4.
+ * What a tunnel puts around an inner IP packet: 14 the tap's Ethernet header, 28 OpenVPN in TLS mode with AES-256-GCM
+ * (4 opcode and peer id, 8 packet id, 16 tag), 28 UDP over IPv4. Of the packet id OpenVPN 2.6 has but 4 bytes, as has a 2.7 that
+ * talks to one: two of 2.7 take the longer one (its data format with epochs), which must fit too.
  */
-export const tunnelOverhead = 66;
+export const tunnelOverhead = 70;
 
 /** What OpenVPN's `fragment` adds to every packet, cut or not, bytes. */
 export const fragmentHeader = 4;

@@ -149,7 +149,7 @@ function planWith(server: Server, servers: Server[], site: Site): Plan {
       bondAddress: piBond,
       peerAddress: serverBond,
       taps: tunnels.map((tunnel) => tunnel.piTap),
-      letThrough: { ...site.pi.letThrough, input: [] },
+      letThrough: site.pi.letThrough,
     },
     server: {
       host: server.host,

@@ -17,7 +17,7 @@ import {
 } from "./fields.ts";
 import { forwardsField } from "./forwards.ts";
 import { lan } from "./lan.ts";
-import { letThrough, letThroughOnServer } from "./letThrough.ts";
+import { letThrough } from "./letThrough.ts";
 import { gateway } from "./lineInterface.ts";
 import { ConfigError, type Mistake } from "./mistake.ts";
 import { type Encapsulation, encapsulations } from "./mtu.ts";
@@ -72,7 +72,7 @@ const schema = z.strictObject({
     /** What it costs a month, in costs.currency. */
     price: price.optional(),
     /** What of its own firewall gets an exception: see letThrough.ts. Default: nothing. */
-    letThrough: letThroughOnServer,
+    letThrough,
   }),
   /** Servers that take over when those before them are dead, each with a bond of its own: see backups.ts. Default: none. */
   backups: backupsField,

@@ -7,8 +7,8 @@
 # too, that has had a file in FOLDER for a second: another way was found to be better (detour). Its mark then stands in the
 # nftables SET of TABLE, by which the rules answer what a site's machine still sends over such a connection with a reset. One
 # that only listens, as a download does, sends nothing: so each is asked once for its state, by a SYN in the far end's name,
-# which a TCP answers with an acknowledgement whatever its number (RFC 5961, 4); the reset of that is true to the byte. It
-# stands on perl-base, which every Debian has, nft and conntrack.
+# which a TCP answers with an acknowledgement whatever its number (RFC 5961, 4); the reset of that is true to the byte. On HUP the
+# marks are set anew: whoever loads the table afresh sends it. It stands on perl-base, which every Debian has, nft and conntrack.
 use strict;
 use warnings;
 use Socket qw(AF_INET SOCK_RAW inet_aton pack_sockaddr_in);
@@ -92,19 +92,24 @@ sub main {
   my @networks = split /,/, $networks;
   my @bonds = map { my ($name, $mark) = split /,/; { name => $name, mark => $mark, dead => 0 } } @words;
   socket my $socket, AF_INET, SOCK_RAW, 255 or die "no socket: $!\n";
-  my $ended = 0;
+  my ($ended, $anew) = (0, 0);
   $SIG{TERM} = $SIG{INT} = sub { $ended = 1 };
+  $SIG{HUP} = sub { $anew = 1 };
+  my $mark = sub { my ($word, $bond) = @_; return system "nft $word element $table $set '{ $bond->{mark} }'" };
   $| = 1;
   until ($ended) {
     my $now = now();
+    if ($anew) {
+      $anew = 0;
+      $mark->("add", $_) for grep { $_->{dead} } @bonds;
+    }
     my @live = grep { carrier($_->{name}) && !-e "$folder/$_->{name}" } @bonds;
     for my $bond (@bonds) {
       my $lives = grep { $_ == $bond } @live;
       my $others = @live || -e "$folder/$bond->{name}" ? 1 : 0;
       my $dead = dead($bond, $lives, $others, -e $trial ? 0 : $alone, $now);
       next if $dead == $bond->{dead};
-      my $word = $dead ? "add" : "delete";
-      my $failed = system "nft $word element $table $set '{ $bond->{mark} }'";
+      my $failed = $mark->($dead ? "add" : "delete", $bond);
       next if $failed && $dead;
       $bond->{dead} = $dead;
       if ($dead) { hang_up($socket, $bond->{name}, $bond->{mark}, @networks) }

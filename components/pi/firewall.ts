@@ -1,6 +1,6 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
 import { clampSegments, type FirewallRules } from "../firewall.ts";
-import { piForwards } from "../forwards.ts";
+import { callsOf, piForwards } from "../forwards.ts";
 import { piBoxes } from "./boxes.ts";
 import { piBypass } from "./bypass.ts";
 import { canStray, connectionChains, deadBonds } from "./connections.ts";
@@ -58,4 +58,17 @@ export function piFirewall(plan: Plan): FirewallRules {
       ...stayChains(plan),
     ],
   };
+}
+
+/** Pings by the far ends; calls that are forwarded to the Pi, a LAN host's too; and what the LAN asks of dnsmasq. */
+export function askedOfPi(plan: Plan): string[] {
+  const { pi, lan } = plan;
+  const bonds = everyServer(plan).map((each) => each.pi.bond);
+  const own = plan.forwards.filter(({ host }) => host === undefined).flatMap(callsOf);
+  const services = lan ? ["udp dport 53", "tcp dport 53", ...(lan.dhcp ? ["udp dport 67"] : [])] : [];
+  return [
+    ...bonds.flatMap((bond) => ["ip protocol icmp", ...own].map((match) => `iifname "${bond}" ${match}`)),
+    ...own.map((match) => `iifname "${pi.interface}" ip saddr ${pi.lan} ${match}`),
+    ...services.map((match) => `iifname "${pi.interface}" ${match}`),
+  ];
 }

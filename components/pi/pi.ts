@@ -5,7 +5,7 @@ import { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
 import { pastBond } from "./boxes.ts";
 import { canStray } from "./connections.ts";
-import { piFirewall } from "./firewall.ts";
+import { askedOfPi, piFirewall } from "./firewall.ts";
 import { gatewaysUnitText, renderGateways } from "./gateways.ts";
 import { piRoutes } from "./routes.ts";
 import { renderWayOut } from "./wayOut.ts";
@@ -33,6 +33,11 @@ export class Pi extends Machine {
         demands: `${backupsWork(plan)}${wayOut.demanded}`,
       }),
       sysctl: piSysctl(plan),
+      asked: askedOfPi(plan),
+      fillers: [
+        ...(canStray(plan) ? [names.hangupUnit.name] : []),
+        ...(plan.watch?.silence ? [names.watchUnit.name] : []),
+      ],
       past: pastBond(plan),
       // hangup.pl lists connections by it; and not "dnsmasq": that one starts a service of its own.
       packages: [...(canStray(plan) ? ["conntrack"] : []), ...(plan.lan ? ["dnsmasq-base"] : [])],

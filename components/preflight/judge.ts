@@ -36,6 +36,16 @@ export function judge(host: string, bonds: string[], facts: Facts, past: [string
         `its firewall's chain ${chain} drops what is forwarded, and no rule in a table of our own can override that. Either write \`letThrough: { forward: [${chain}] }\` under ${host} in the config, and rules that let ${through} through are put there, and taken away again by destroy; or let it through by your firewall's own means (ufw: ${ufw.join(", ")}; Docker: in the chain DOCKER-USER)`,
     ),
   ];
+  const legacy = [
+    ...bonds.flatMap((bond) => [`-i ${bond}`, `-o ${bond}`]),
+    ...past.map(([from, to]) => `-i ${from} -o ${to}`),
+  ].map((match) => `iptables-legacy -I FORWARD ${match} -j ACCEPT`);
+  problems.push(
+    ...all("legacy").map(
+      (chain) =>
+        `its firewall's chain ${chain}, of iptables-legacy, drops what is forwarded, and nothing of ours can let anything through there. Do so by that firewall's own means (${legacy.join(", ")})`,
+    ),
+  );
   if (olderThan(one("kernel"), oldestKernel)) {
     problems.push(
       `its kernel ${one("kernel")} is older than ${oldestKernel}: bonding can't watch taps there`,
@@ -53,9 +63,10 @@ export function judge(host: string, bonds: string[], facts: Facts, past: [string
 /**
  * What a person should know though it may well work. Go's SSH client, which the command plugin is built on, asks for a
  * host's ECDSA key first, and a pin of another type may then be taken for a mismatch. And a firewall that takes but so many logins
- * refuses those of an `up` midway; from some addresses it may take all, which can't be told from the rule alone.
+ * refuses those of an `up` midway; from some addresses it may take all, which can't be told from the rule alone. Nor can it
+ * whether a firewall that closes takes pings through the bond; by these a change is proved.
  */
-export function doubt(host: string, pinned: string, facts: Facts): string[] {
+export function doubt(host: string, bonds: string[], pinned: string, facts: Facts): string[] {
   const shown = facts.get("host_keys")?.[0] ?? "";
   const pin =
     pinned.startsWith("ecdsa-") || !shown.includes("ecdsa-")
@@ -67,7 +78,11 @@ export function doubt(host: string, pinned: string, facts: Facts): string[] {
     (rule) =>
       `${host}: its firewall takes few logins by SSH within a time (${rule}), and \`up\` makes dozens within minutes: if commands end in "connection refused" or "i/o timeout", let your address in before that rule (ufw: ufw insert 1 allow from ADDRESS to any port PORT proto tcp)`,
   );
-  return [...pin, ...limits];
+  const deaf = (facts.get("deaf") ?? []).map(
+    (chain) =>
+      `${host}: its firewall's chain ${chain} drops what none of its rules takes, and these speak neither of ICMP nor of ${bonds.join(", ")}: where pings through the bond get no answer a change undoes itself. Write \`letThrough: { input: [${chain}] }\` under ${host} in the config, or let ICMP in by your firewall's own means`,
+  );
+  return [...pin, ...limits, ...deaf];
 }
 
 /**

@@ -82,7 +82,7 @@ elif [ -e "$state/current" ] || [ -e "/etc/adsl-bonding/$SITE/manifest" ]; then
   tell gone "$program"
 fi
 
-# Whether a ruleset speaks of all our bonds.
+# Whether rules speak of all our bonds.
 knows_bonds() {
   for bond in $BONDS; do
     # As a whole name: another site's may begin with it.
@@ -90,38 +90,46 @@ knows_bonds() {
   done
 }
 
-# Whether a chain drops what none of its rules takes: by its policy, or by a last rule.
-closes() { # closes FAMILY TABLE CHAIN POLICY
-  [ "$4" = drop ] || nft -s list chain "$1" "$2" "$3" | grep -qE '^[[:space:]]*(counter )?(drop|reject.*)$'
-}
-
-iptables_closes() { # iptables_closes CHAIN
-  iptables -S "$1" | grep -qxE -- "-P $1 DROP|-A $1 -j (DROP|REJECT).*"
-}
-
-# Somebody else's chain that drops what is forwarded, and knows nothing of a bond of ours: no accept of ours overrides it.
+# Somebody else's chain that drops what is forwarded, and knows nothing of a bond of ours: no accept of ours overrides it. And one
+# that drops what comes in, with a word where nothing it says can mean the far end's pings.
 if command -v nft >/dev/null; then
   nft list chains 2>/dev/null | awk '
     $1 == "table" { table = $2 " " $3 }
     $1 == "chain" { chain = $2 }
-    / hook (forward|input) / && table ~ /^(ip|inet) / && table !~ / adsl_bonding_/ { print table, chain, / hook input / ? "input" : "forward", /policy drop/ ? "drop" : "accept" }' |
-    while read -r family table chain hook policy; do
-      if [ "$hook" = input ]; then
-        ! closes "$family" "$table" "$chain" "$policy" || tell closed "$family $table $chain"
-        continue
-      fi
+    / hook (forward|input) / && table ~ /^(ip|inet) / && table !~ / adsl_bonding_/ { print table, chain, / hook input / ? "input" : "forward" }' |
+    while read -r family table chain hook; do
+      text=$(nft -s list table "$family" "$table")
+      printf '%s\n' "$text" | closes "$chain" || continue
       # Rules of ours there go with the next generation, where the config does not ask for them.
-      ! knows_bonds "$(nft list table "$family" "$table" | grep -v "comment \"adsl-bonding-$SITE\"")" || continue
-      case " $LET " in *" $family,$table,$chain "*) continue ;; esac
-      ! closes "$family" "$table" "$chain" "$policy" || tell blocks "$family $table $chain"
+      rules=$(printf '%s\n' "$text" | reached "$chain" | grep -v "comment \"adsl-bonding-$SITE\"")
+      let=no
+      case " $LET " in *" $family,$table,$chain "*) let=yes ;; esac
+      if [ "$hook" = input ]; then
+        tell closed "$family $table $chain"
+        [ $let = yes ] || knows_bonds "$rules" || printf '%s\n' "$rules" | grep -qi 'icmp' || tell deaf "$family $table $chain"
+      elif [ $let = no ] && ! knows_bonds "$rules"; then
+        tell blocks "$family $table $chain"
+      fi
     done
-elif command -v iptables >/dev/null; then
-  # Its firewall may have come without nft, as ufw does; its chains are called so in nft's words.
+fi
+
+# iptables' own list, of rules that nft can't show: it may have come without nft, as with ufw, and its chains are called so in nft's
+# words; or be the older kind, which stands beside nft.
+iptables_rules() { # iptables_rules IPTABLES HOOK: all rules, if that chain drops what none of its own takes
+  found=$("$1" -S 2>/dev/null) || return
+  printf '%s\n' "$found" | grep -qE -- "^(-P $2 DROP|-A $2( -m comment --comment ([^ \"]+|\"[^\"]*\"))? -j (DROP|REJECT).*)\$" || return
+  printf '%s\n' "$found" | grep -vE "adsl-bonding-$SITE([ \"]|\$)"
+}
+
+if ! command -v nft >/dev/null && command -v iptables >/dev/null; then
   case " $LET " in
     *" ip,filter,FORWARD "*) ;;
-    *) ! iptables_closes FORWARD || knows_bonds "$(iptables -S | grep -vE "adsl-bonding-$SITE([ \"]|$)")" || tell blocks "ip filter FORWARD" ;;
+    *) ! rules=$(iptables_rules iptables FORWARD) || knows_bonds "$rules" || tell blocks "ip filter FORWARD" ;;
   esac
-  ! iptables_closes INPUT || tell closed "ip filter INPUT"
+  ! iptables_rules iptables INPUT >/dev/null || tell closed "ip filter INPUT"
+fi
+if grep -qsx filter /proc/net/ip_tables_names && command -v iptables-legacy >/dev/null; then
+  ! rules=$(iptables_rules iptables-legacy FORWARD) || knows_bonds "$rules" || tell legacy FORWARD
 fi
 
 # One who may log in but a few times a minute can't make an `up`. The ports are those of whoever is logged in, this look too.

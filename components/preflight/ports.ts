@@ -87,7 +87,9 @@ export function mayBeShut({ lan, forwards, pi }: Plan, seen: Facts): string[] {
     ...(forwards.some(({ host }) => host === undefined) ? [`the ports forwarded to it on ${pi.bond}`] : []),
   ];
   if (wanted.length === 0) return [];
-  return (seen.get("closed") ?? []).map((chain) => seeThat("pi", chain, wanted.join(", and ")));
+  return (seen.get("closed") ?? [])
+    .filter((chain) => !pi.letThrough.input.includes(chain))
+    .map((chain) => seeThat("pi", chain, wanted.join(", and ")));
 }
 
 function seeThat(host: string, chain: string, wanted: string): string {

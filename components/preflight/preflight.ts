@@ -66,8 +66,8 @@ export async function inspectHosts(plan: Plan): Promise<Record<string, Found>> {
     ];
     for (const line of doubts) await pulumi.log.info(line);
   }
-  for (const { seen, end } of hosts) {
-    for (const line of doubt(seen.host, end.ssh.hostKey, seen.facts)) await pulumi.log.info(line);
+  for (const { seen, end, bonds } of hosts) {
+    for (const line of doubt(seen.host, bonds, end.ssh.hostKey, seen.facts)) await pulumi.log.info(line);
   }
   for (const line of mayBeShut(plan, pi.facts)) await pulumi.log.info(line);
   for (const line of adviseCiphers(plan.vpn.ciphers[0]!, pi.facts)) await pulumi.log.info(line);

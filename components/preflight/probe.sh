@@ -1,6 +1,6 @@
 #!/bin/sh
-# Functions of look.sh about ports: whether others have them, and whether the tunnels' packets will get through, before there
-# is a tunnel. The server listens on the tunnels' ports, and the Pi asks each of them through the line that its tunnel is to
+# Functions of look.sh about ports, and others' firewalls: whether others have them, and whether the tunnels' packets will get
+# through, before there is a tunnel. The server listens on the tunnels' ports, and the Pi asks each of them through the line that its tunnel is to
 # use. Both ends stand on what every Debian has: perl-base and iproute2.
 
 # holder PROTOCOL PORT ADDRESS INTERFACE: who has a port that is to be ours, a program's name, or another site's; nothing where
@@ -37,6 +37,45 @@ few_logins() {
   grep -E "dports?[^0-9]+([0-9,: -]*[^0-9])?($ports)([^0-9]|\$)" |
     grep -wE 'recent|hashlimit|connlimit|limit|meter|ct count' | grep -vwiE 'log|[0-9]+/sec(ond)?' |
     sed 's/^[[:space:]]*//; 1q'
+}
+
+# reached CHAIN: of a table, as `nft -s list table` shows it, the rules of a chain, and of all that these lead to.
+reached() {
+  awk -v first="$1" '
+    $1 == "chain" { chain = $2; next }
+    $1 == "}" { chain = ""; next }
+    chain != "" && $1 != "type" { rules[chain] = rules[chain] $0 "\n" }
+    END {
+      seen[chains[n = 1] = first]
+      for (i = 1; i <= n; i++) {
+        text = rules[chains[i]]
+        printf "%s", text
+        while (match(text, /(jump|goto) [^[:space:],;}]+/)) {
+          next_one = substr(text, RSTART + 5, RLENGTH - 5)
+          text = substr(text, RSTART + RLENGTH)
+          if (!(next_one in seen)) seen[chains[++n] = next_one]
+        }
+      }
+    }'
+}
+
+# closes CHAIN: whether a chain of a table, shown so, drops what none of its rules takes: by its policy, or by a last rule, be it
+# another chain's that it leads to.
+closes() {
+  awk -v chain="$1" '
+    $1 == "chain" { name = $2; next }
+    $1 == "}" { name = ""; next }
+    $1 == "type" { policy[name] = /policy drop/; next }
+    name != "" {
+      gsub(/(^|[[:space:]])(log( (prefix|level|group) ("[^"]*"|[^ ]+))*|log flags [^ ]+( [^ ]+)?|counter( packets [0-9]+ bytes [0-9]+)?|comment "[^"]*")/, "")
+      gsub(/^[[:space:]]+|[[:space:]]+$/, "")
+      if ($0 != "") last[name] = $0
+    }
+    END {
+      if (policy[chain]) exit 0
+      for (depth = 0; depth < 16 && last[chain] ~ /^(jump|goto) [^ ]+$/; depth++) chain = substr(last[chain], 6)
+      exit last[chain] !~ /^(drop|reject( .*)?|xt target "(DROP|REJECT)")$/
+    }'
 }
 
 # listen FILE PROTOCOL,PORT,ADDRESS...: answers on all of these ports for 60 s, in the background, and tells each. FILE keeps

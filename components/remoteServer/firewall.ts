@@ -33,3 +33,11 @@ export function serverFirewall(plan: Plan): FirewallRules {
     ],
   };
 }
+
+/** The tunnels; and pings, through the bond by each check, and from each line's box by the watch over its loss. */
+export function askedOfServer({ lines }: Plan): string[] {
+  const ports = lines.flatMap(({ protocol, tunnelPlans }) =>
+    tunnelPlans.map(({ port }) => `${protocol} dport ${port}`),
+  );
+  return [...ports, "ip protocol icmp"];
+}

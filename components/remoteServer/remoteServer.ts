@@ -3,7 +3,7 @@ import type { Plan } from "../../site/plan.ts";
 import { renderCheck } from "../bond/script.ts";
 import { Machine } from "../machine.ts";
 import { namesOf } from "../names.ts";
-import { serverFirewall } from "./firewall.ts";
+import { askedOfServer, serverFirewall } from "./firewall.ts";
 import { serverRoutes } from "./routes.ts";
 import { sourcesLoad, sourcesService } from "./sources.ts";
 
@@ -34,6 +34,8 @@ ${vpn.bind ? "" : `[ -z "$(ip -4 -o addr show to ${server.address})" ] || under=
         // The kernel itself sets it whenever ip_forward changes: named, it comes back as it was.
         "net.ipv4.conf.all.accept_redirects": 0,
       },
+      asked: askedOfServer(plan),
+      fillers: [],
       past: [],
       packages: [],
     };

@@ -7,6 +7,10 @@ import { directCounter } from "../pi/boxes.ts";
 /** What the Pi's shaper counts of the traffic that leaves past the bond. */
 export interface Counting {
   table: string;
+  /** Reading the counters empties them: the main bond's shaper alone does, and tells those of the other bonds by a file. */
+  who: "alone" | "tells" | "is told";
+  /** The file's folder in /run. */
+  folder: string;
   /** By counter: what a packet costs besides its own bytes, and what a byte then comes to on the line. */
   costs: { counter: string; packet: number; byte: string }[];
   /** What is taken from a tap's rate, in the shell's words: its tunnel's part of what its line carries directly. */
@@ -14,10 +18,12 @@ export interface Counting {
 }
 
 /** Undefined where nothing ever leaves past the bond. */
-export function planCounting({ lines, direct }: Plan, names: Names): Counting | undefined {
+export function planCounting({ at, backups, lines, direct }: Plan, names: Names): Counting | undefined {
   if (!leavesDirectly(direct)) return undefined;
   return {
     table: names.nftTable,
+    who: at !== "" ? "is told" : backups.length > 0 ? "tells" : "alone",
+    folder: names.directRuntime,
     costs: lines.map(({ name, encapsulation }) => {
       const { overhead, cells } = encapsulations[encapsulation];
       // A packet's last cell is half empty on average.
@@ -43,7 +49,18 @@ export const leaveRoom = `  least=$((rate / 10))
 `;
 
 /** Sets, for each counter, a variable of its name to what the line carried since the last count, bit/s in steps of 16000. */
-export function renderCount({ table, costs }: Counting): string {
+export function renderCount({ table, who, folder, costs }: Counting): string {
+  const file = `/run/${folder}/rates`;
+  if (who === "is told") {
+    const none = costs.map(({ counter }) => `${counter}=0`).join(" ");
+    return `# What leaves by each box past the tunnels, bit/s of its line, as the main bond's shaper has counted it.
+count() {
+  { read -r direct <${file}; } 2>/dev/null || direct="${none}"
+  eval "$direct"
+}
+
+`;
+  }
   const rates = costs.map(
     ({ counter, packet, byte }) =>
       `      printf "${counter}=%d ", int((bytes["${counter}"] + ${packet} * packets["${counter}"]) * ${byte} * 8 / seconds / 16000 + 0.5) * 16000`,
@@ -60,7 +77,7 @@ ${rates.join("\n")}
     }')
   last=$now
   eval "$direct"
-}
+${who === "tells" ? `  echo "$direct" >${file}.new\n  mv ${file}.new ${file}\n` : ""}}
 
 `;
 }

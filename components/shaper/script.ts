@@ -155,11 +155,16 @@ const renderDelays = `  for tap; do
 `;
 
 /** The unit that runs it. It may set queues, and nothing else. */
-export function renderShaperUnit(names: Names, site: string): string {
+export function renderShaperUnit(names: Names, site: string, counting?: Counting): string {
   return daemonUnit({
     description: `queues of site ${site}`,
     needs: [names.bondUnit.name],
-    runs: ["Type=exec", `ExecStart=${names.shaperScript} watch`, `ExecStopPost=${names.shaperScript} off`],
+    runs: [
+      "Type=exec",
+      ...(counting?.who === "tells" ? [`RuntimeDirectory=${counting.folder}`] : []),
+      `ExecStart=${names.shaperScript} watch`,
+      `ExecStopPost=${names.shaperScript} off`,
+    ],
     capabilities: "CAP_NET_ADMIN",
     families: "AF_NETLINK AF_UNIX",
   });

@@ -10,22 +10,15 @@ export function shaperService(plan: Plan, host: "pi" | "server"): Service[] {
   const { shaping, site } = plan;
   if (!shaping) return [];
   const names = namesOf(plan);
-  // Reading the counters empties them: one queue alone goes by them, the main bond's, which carries unless its server is dead.
-  const counts = host === "pi" && plan.at === "" && hasQueues(shaping);
+  const counting = host === "pi" && hasQueues(shaping) ? planCounting(plan, names) : undefined;
   return [
     {
       unit: names.shaperUnit.name,
       files: [
-        { path: names.shaperUnit.path, text: renderShaperUnit(names, site) },
+        { path: names.shaperUnit.path, text: renderShaperUnit(names, site, counting) },
         {
           path: names.shaperScript,
-          text: renderShaper(
-            plan[host],
-            shaping,
-            shaping[host],
-            host,
-            counts ? planCounting(plan, names) : undefined,
-          ),
+          text: renderShaper(plan[host], shaping, shaping[host], host, counting),
           mode: "0755",
         },
       ],

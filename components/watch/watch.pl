@@ -1,13 +1,14 @@
 #!/usr/bin/perl
-# watch [--silence TABLE] SERVER PROBES LOSS CLEAN LINE...: takes a line out of the bond that loses part of its packets, and
+# watch [--silence TABLE] SERVER[,SERVER...] PROBES LOSS CLEAN LINE...: takes a line out of the bond that loses part of its packets, and
 # uses it again when it no longer does. Each LINE is NAME,MARK,TAP[,TAP...].
 #
 # PROBES empty pings a second go to SERVER over each line, outside the tunnels: by their mark they leave by the line's own
-# box, so that they tell of a line whether its tunnels are used or not. A line of which LOSS per cent are lost over 10 s
+# box, so that they tell of a line whether its tunnels are used or not. Where it answers by none, the next SERVER is asked. A line of which LOSS per cent are lost over 10 s
 # goes out, if another is better; after CLEAN seconds without loss it is back. While it is out its taps have no carrier
 # on this end: no ARP probe and no packet leaves by them, and so the far end's bond leaves them too. Where there are no ARP
 # probes its mark stands in the set `lossy` of our firewall's TABLE, so that nothing of its tunnels leaves: the far end's
-# keepalive then takes them for dead. What still comes by them is taken until then.
+# keepalive then takes them for dead. What still comes by them is taken until then. On HUP the marks are set anew: whoever loads the
+# table afresh sends it.
 # It stands on what every Debian has: perl-base, without Time::HiRes.
 use strict;
 use warnings;
@@ -15,6 +16,10 @@ use Socket qw(AF_INET SOCK_RAW SOL_SOCKET MSG_DONTWAIT inet_aton pack_sockaddr_i
 
 # Seconds over which loss is counted, and after which a probe counts as lost: a full box may hold it for that long.
 my ($window, $patience) = (10, 2);
+
+# Seconds without any answer after which another server is asked, and after which it is told that none is to be had though lines
+# have tunnels: a server, or its provider, may drop pings.
+my ($elsewhere, $blind) = (5, 60);
 
 # A sample of a line that loses just LOSS per cent may show a little less: a line is bad from a sixth less. It is
 # dirty from a quarter of that: any line may lose a packet. One that was silent for two seconds was dead.
@@ -134,22 +139,34 @@ sub give_back {
   return @out;
 }
 
+# Tells once whether loss can be seen, and whenever that changes.
+sub tell_sight {
+  my ($sight, $heard, $server, $lines, $now) = @_;
+  $sight->{heard} = $now if $heard || !defined $sight->{heard};
+  return if !$heard && ($now - $sight->{heard} < $blind || !grep { !$_->{out} && has_carrier($_) } @$lines);
+  return if defined $sight->{seen} && $sight->{seen} == $heard;
+  $sight->{seen} = $heard;
+  print $heard ? "$server answers probes: loss is seen\n" : "no server answers a probe by any line: loss is not seen\n";
+}
+
 sub main {
   (undef, $table) = splice @_, 0, 2 if $_[0] eq "--silence";
-  my ($server, $probes, $loss, $clean, @words) = @_;
+  my ($servers, $probes, $loss, $clean, @words) = @_;
+  my ($server, @others) = split /,/, $servers;
   my @lines = map { line(split /,/) } @words;
   my $rules = rules($probes, $loss, $clean);
   my ($icmp, $so_mark) = (1, 36);
   socket my $socket, AF_INET, SOCK_RAW, $icmp or die "no socket: $!\n";
-  my $to = pack_sockaddr_in(0, inet_aton($server));
   my $late = $patience * $probes;
   my $ring = 2 * $late;
-  my ($sequence, $ended, @answered) = (0, 0);
+  my ($sequence, $ended, $anew, $unheard, %sight, @answered) = (0, 0, 0, 0);
   $SIG{TERM} = $SIG{INT} = sub { $ended = 1 };
+  $SIG{HUP} = sub { $anew = 1 };
   $| = 1;
   apply(@lines);
   my $next = now();
   until ($ended) {
+    my $to = pack_sockaddr_in(0, inet_aton($server));
     for my $n (0 .. $#lines) {
       setsockopt $socket, SOL_SOCKET, $so_mark, pack("i", $lines[$n]{mark}) or die "no mark: $!\n";
       # A line without a way out is one that does not answer.
@@ -173,8 +190,15 @@ sub main {
       my $sent = $now - $patience;
       my $heard = note(\@lines, [map { $_->[($sequence - $late) % $ring] } @answered], $sent, $rules);
       apply($heard ? judge(\@lines, $sent, $rules) : give_back(\@lines));
+      tell_sight(\%sight, $heard, $server, \@lines, $now);
+      $unheard = $heard ? 0 : $unheard + 1;
+      if ($unheard >= $elsewhere * $probes) {
+        push @others, $server;
+        ($server, $unheard) = (shift @others, 0);
+      }
     }
-    apply(grep { $_->{out} && has_carrier($_) } @lines);
+    apply(grep { $_->{out} && ($anew || has_carrier($_)) } @lines);
+    $anew = 0;
     $sequence++;
   }
   $_->{out} = 0 for @lines;

@@ -57,8 +57,26 @@ test("what may refuse an up its logins is told, and does not stop it", () => {
   const rule = 'tcp dport 22 ct state new xt match "recent" counter';
   const facts = parseFacts(`${fit}few_logins=${rule}\n`);
   expect(judge("server", ["bond-dev"], facts)).toEqual([]);
-  expect(doubt("server", "ssh-ed25519 AAAA", parseFacts(fit))).toEqual([]);
-  expect(doubt("server", "ssh-ed25519 AAAA", facts)).toEqual([expect.stringContaining(`(${rule})`)]);
+  const told = (found: typeof facts) => doubt("server", ["bond-dev"], "ssh-ed25519 AAAA", found);
+  expect(told(parseFacts(fit))).toEqual([]);
+  expect(told(facts)).toEqual([expect.stringContaining(`(${rule})`)]);
+});
+
+test("a chain that drops what comes in and speaks of no ping is told, for by pings a change is proved", () => {
+  const facts = parseFacts(`${fit}closed=inet byhand input\ndeaf=inet byhand input\n`);
+  expect(doubt("pi", ["bond0"], "ssh-ed25519 AAAA", facts)).toEqual([
+    expect.stringMatching(
+      /^pi: .* chain inet byhand input .* ICMP nor of bond0: .*`letThrough: \{ input: \[inet byhand input\] \}` under pi/,
+    ),
+  ]);
+});
+
+test("what iptables-legacy drops is told with its own words that help", () => {
+  expect(judge("server", ["bond-dev"], parseFacts(`${fit}legacy=FORWARD\n`))).toEqual([
+    expect.stringMatching(
+      /^server: .*FORWARD, of iptables-legacy, .*iptables-legacy -I FORWARD -o bond-dev -j ACCEPT/,
+    ),
+  ]);
 });
 
 test("a server's firewall that drops the rest is told where a tunnel is new on a site that stands", () => {
@@ -395,6 +413,75 @@ test("a rule that takes few logins is told, however it is written, and no other"
       "udp sport 22 limit rate 3/minute drop",
     ),
   ).toBe("");
+});
+
+const ruleset = (...last: string[]) => `table inet byhand {
+	set known {
+		type ipv4_addr
+		elements = { 192.0.2.1,
+			     192.0.2.2 }
+	}
+
+	chain input {
+		type filter hook input priority filter; policy accept;
+		iifname "lo" accept
+		ip saddr { 192.0.2.1,
+			   192.0.2.2 } accept
+		tcp dport vmap { 22 : jump logins, 80 : accept }
+${last.map((rule) => `\t\t${rule}\n`).join("")}	}
+
+	chain logins {
+		counter accept comment "ssh"
+	}
+
+	chain refuse {
+		log prefix "refused: " counter drop
+	}
+
+	chain strict {
+		type filter hook input priority filter; policy drop;
+		icmp type echo-request accept
+	}
+}
+`;
+
+test("a chain that closes is found by its policy, or its last rule, however that is written, or wherever it leads", async () => {
+  const closes = async (chain: string, ...last: string[]) =>
+    (await probe(`closes ${chain} <<'EOF' && echo yes\n${ruleset(...last)}EOF`)).trim() === "yes";
+  expect(await closes("strict")).toBe(true);
+  for (const last of [
+    "drop",
+    "counter drop",
+    "counter packets 5 bytes 420 drop",
+    'log prefix "DROP: " counter drop',
+    'log prefix "in: " level debug drop',
+    'counter drop comment "rest"',
+    "reject",
+    "counter reject with icmp port-unreachable",
+    "jump refuse",
+    "counter goto refuse",
+  ]) {
+    expect([last, await closes("input", last)]).toEqual([last, true]);
+  }
+  for (const last of [
+    "accept",
+    "udp dport 53 drop",
+    "jump logins",
+    'log prefix "all: "',
+    "drop\n\t\taccept",
+  ]) {
+    expect([last, await closes("input", last)]).toEqual([last, false]);
+  }
+});
+
+test("what a chain says is its own rules, and those of the chains that it leads to", async () => {
+  const reached = (chain: string) => probe(`reached ${chain} <<'EOF'\n${ruleset("jump refuse")}EOF`);
+  const input = await reached("input");
+  expect(input).toContain('iifname "lo" accept');
+  expect(input).toContain("counter accept");
+  expect(input).toContain("refused:");
+  expect(input).not.toMatch(/icmp|policy/);
+  expect(await reached("strict")).toBe("\t\ticmp type echo-request accept\n");
 });
 
 /** A TCP server of this test's own, which says something else than the program's. */

@@ -4,12 +4,12 @@ import { bondMode } from "../../components/bond/mode.ts";
 import { exceptionsOf, renderFirewall, renderFirewallScript } from "../../components/firewall.ts";
 import { namesOf } from "../../components/names.ts";
 import { pastBond } from "../../components/pi/boxes.ts";
-import { piFirewall } from "../../components/pi/firewall.ts";
+import { askedOfPi, piFirewall } from "../../components/pi/firewall.ts";
 import { renderGateways } from "../../components/pi/gateways.ts";
 import { piRoutes } from "../../components/pi/routes.ts";
 import { adviseCiphers } from "../../components/preflight/judge.ts";
 import { lookEnvironment } from "../../components/preflight/look.ts";
-import { serverFirewall } from "../../components/remoteServer/firewall.ts";
+import { askedOfServer, serverFirewall } from "../../components/remoteServer/firewall.ts";
 import { sourcesService } from "../../components/remoteServer/sources.ts";
 import { renderRoutesScript } from "../../components/routes.ts";
 import { examplePlan } from "../example.ts";
@@ -132,9 +132,42 @@ test("what the site needs is let through in the chains of others that are named"
   const plan = examplePlan((s) => {
     s.server.letThrough = { forward: ["ip filter FORWARD"], input: ["ip filter INPUT"] };
   });
-  const exceptions = exceptionsOf(plan.server.letThrough, [plan.server.bond], [], plan.lines);
+  const exceptions = exceptionsOf(plan.server.letThrough, [plan.server.bond], [], askedOfServer(plan));
   expect(renderFirewallScript(namesOf(plan), exceptions)).toMatchSnapshot();
-  expect(exceptionsOf(plan.pi.letThrough, [plan.pi.bond], pastBond(plan), plan.lines)).toEqual([]);
+  expect(exceptionsOf(plan.pi.letThrough, [plan.pi.bond], pastBond(plan), askedOfPi(plan))).toEqual([]);
+});
+
+test("what the site asks of the Pi is let in where its own firewall closes: pings, forwards to it, DNS and DHCP", () => {
+  const chain = "inet byhand input";
+  const rules = (change: Parameters<typeof examplePlan>[0]) => {
+    const plan = examplePlan((s) => {
+      s.pi.letThrough = { input: [chain] };
+      change?.(s);
+    });
+    const exceptions = exceptionsOf(plan.pi.letThrough, [plan.pi.bond], pastBond(plan), askedOfPi(plan));
+    expect(new Set(exceptions.map((each) => each.chain))).toEqual(new Set([chain]));
+    return exceptions.map(({ rule }) => rule);
+  };
+  expect(rules(() => {})).toEqual(['iifname "bond0" ip protocol icmp accept']);
+  expect(
+    rules((s) => {
+      s.forwards = [
+        { ports: 8022, toPorts: 22 },
+        { ports: 443, to: "192.168.1.20" },
+      ];
+      s.lan = { dhcp: { from: "192.168.1.100", to: "192.168.1.199" } };
+      s.backups = [{ name: "spare", address: "203.0.114.20", ssh: s.server.ssh }];
+    }),
+  ).toEqual([
+    'iifname "bond0" ip protocol icmp accept',
+    'iifname "bond0" tcp dport 22 accept',
+    'iifname "bond-spare" ip protocol icmp accept',
+    'iifname "bond-spare" tcp dport 22 accept',
+    'iifname "eth0" ip saddr 192.168.1.0/24 tcp dport 22 accept',
+    'iifname "eth0" udp dport 53 accept',
+    'iifname "eth0" tcp dport 53 accept',
+    'iifname "eth0" udp dport 67 accept',
+  ]);
 });
 
 test("on the Pi what is forwarded past the bond is let through, too", () => {
@@ -152,7 +185,7 @@ test("on the Pi what is forwarded past the bond is let through, too", () => {
     ["eth2", "eth0"],
   ]);
   const plan = examplePlan((s) => (s.pi.letThrough = { forward: ["ip filter FORWARD"] }));
-  const exceptions = exceptionsOf(plan.pi.letThrough, [plan.pi.bond], pastBond(plan), plan.lines);
+  const exceptions = exceptionsOf(plan.pi.letThrough, [plan.pi.bond], pastBond(plan), askedOfPi(plan));
   expect(exceptions.map(({ rule }) => rule)).toEqual([
     'iifname "bond0" accept',
     'oifname "bond0" accept',

@@ -103,6 +103,29 @@ test("where none of the lines in use has a tunnel all are used again", () => {
   );
 });
 
+test("that no server answers is told once, where a line has a tunnel, and so is that one does again", () => {
+  const script = `
+    require $ARGV[0];
+    my @lines = (line("one", 1, "tap0"));
+    my (%sight, $carrier);
+    { no warnings qw(redefine once); *has_carrier = sub { $carrier } }
+    # What is heard from second to second, and whether the line has a tunnel.
+    for my $t (0 .. 400) {
+      $carrier = $t < 300;
+      print "$t: " if $t == 0 || $t == 155 || $t == 200;
+      tell_sight(\\%sight, $t < 100 || $t >= 200 && $t < 290 ? 1 : 0, "192.0.2.1", \\@lines, $t);
+    }`;
+  const output = execFileSync("perl", ["-w", "-e", script, program], { encoding: "utf8" });
+  expect(output).toBe(
+    [
+      "0: 192.0.2.1 answers probes: loss is seen",
+      "155: no server answers a probe by any line: loss is not seen",
+      "200: 192.0.2.1 answers probes: loss is seen",
+      "",
+    ].join("\n"),
+  );
+});
+
 test("a site of one line has nothing to watch", () => {
   expect(planSite(parseSite(exampleSite((site) => site.lines.pop()))).watch).toBeUndefined();
 });
@@ -110,7 +133,7 @@ test("a site of one line has nothing to watch", () => {
 test("where the far end has no ARP probes a line that is out is silent, tunnels and all, until it is used again", () => {
   const plan = planSite(parseSite(exampleSite((site) => (site.bond = { mode: "active-backup" }))));
   const names = namesOf(plan);
-  expect(renderWatchUnit(names, plan.site, plan.server.address, plan.watch!)).toContain(
+  expect(renderWatchUnit(names, plan.site, [plan.server.address], plan.watch!)).toContain(
     "watch --silence adsl_bonding_dev 203.0.113.10 10 20 60 ovh,44289,tap0 orange,44290,tap1\n",
   );
   const rules = piFirewall(plan);
