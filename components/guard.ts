@@ -65,7 +65,7 @@ function shown(name: string, key: string, value: unknown) {
   );
 }
 
-/** A private key is a secret, marked as one or not. */
+/** A private key is a secret, marked as one or not, wherever in a value it stands. */
 function holdsKey(value: unknown): boolean {
-  return typeof value === "string" && value.includes("PRIVATE KEY-----");
+  return (JSON.stringify(value) ?? "").includes("PRIVATE KEY-----");
 }

@@ -37,13 +37,13 @@ ${indent(set)}
 
 down() {
 ${indent(unset)}
-  rm -f "$kept" "$kept.now"
+  rm -f "$kept"
 }
 
 missing() {
   [ -f "$kept" ] || { echo "the picture of what was set" && return; }
-  show >"$kept.now"
-  grep -vxFf "$kept.now" "$kept" || true
+  # Several may ask at once: there is no file that one could empty while another reads it.
+  show | grep -vxFf - "$kept" || true
 }
 
 "$@"

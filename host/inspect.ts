@@ -73,7 +73,9 @@ function sshArguments({ ssh, address }: Look, folder: string): string[] {
 /** ssh's arguments for going through a host whose key is pinned; the folder holds what must outlast the call. */
 export function throughArguments(jump: Login & { host: string }, folder: string): string[] {
   const through = loginArguments(jump, jump.host, join(folder, "jump"));
-  const proxy = ["ssh", "-W", "[%h]:%p", ...through].map((word) => `'${word}'`).join(" ");
+  // A shell reads it, when ssh has put in what its `%` ask for.
+  const words = through.map((word) => word.replaceAll("%", "%%").replaceAll("'", "'\\''"));
+  const proxy = ["ssh", "-W", "[%h]:%p", ...words].map((word) => `'${word}'`).join(" ");
   return ["-o", `ProxyCommand=${proxy}`];
 }
 
@@ -83,7 +85,7 @@ function loginArguments(login: Login, host: string, knownHosts: string): string[
     BatchMode: "yes",
     ConnectTimeout: "30",
     StrictHostKeyChecking: "yes",
-    UserKnownHostsFile: knownHosts,
+    UserKnownHostsFile: asOneWord(knownHosts),
     GlobalKnownHostsFile: "none",
     HostKeyAlias: "pinned",
     HostKeyAlgorithms: login.hostKey.split(" ")[0]!,
@@ -91,7 +93,7 @@ function loginArguments(login: Login, host: string, knownHosts: string): string[
     ServerAliveInterval: "10",
     // Without one the agent's keys serve, as they do with Pulumi's plugin, which knows of no default files.
     ...(login.privateKeyFile
-      ? { IdentityFile: expandHome(login.privateKeyFile), IdentitiesOnly: "yes" }
+      ? { IdentityFile: asOneWord(expandHome(login.privateKeyFile)), IdentitiesOnly: "yes" }
       : { IdentityFile: "none" }),
   };
   return [
@@ -99,6 +101,11 @@ function loginArguments(login: Login, host: string, knownHosts: string): string[
     ...Object.entries(options).flatMap(([name, value]) => ["-o", `${name}=${value}`]),
     ...["-p", String(login.port), "-l", login.user, host],
   ];
+}
+
+/** A path as ssh's options take it: spaces would part it, and `%` begins what ssh puts in. */
+function asOneWord(path: string): string {
+  return `"${path.replaceAll("%", "%%")}"`;
 }
 
 function explain({ host, ssh, address }: Look, stderr: string): string {

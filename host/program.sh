@@ -200,6 +200,8 @@ key() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 36500 -sha256 \
       -subj "/CN=$prefix-$name" -keyout "$keys/$name.key.new" -out "$keys/$name.crt.new" 2>/dev/null ||
       die "openssl could not make a key in $keys"
+    # Of two halves of different pairs each would be taken for whole.
+    rm -f "$keys/$name.crt"
     mv "$keys/$name.key.new" "$keys/$name.key"
     mv "$keys/$name.crt.new" "$keys/$name.crt"
     # Its fingerprint will be known elsewhere: it must outlast a power cut.
@@ -339,19 +341,19 @@ forwards_for_others() {
 }
 
 # Brings back what no file of ours sets any more, nor one of another site of this server.
-restore_sysctl() {
+restore_sysctl() (
   [ -f "$state/sysctl" ] || return 0
+  # Where the disk is full they stay noted all: what is not, nobody would bring back.
   while IFS='=' read -r name value; do
     if grep -qs "^$name *=" /etc/sysctl.d/*-adsl-*.conf; then
-      say "$name=$value"
+      say "$name=$value" || exit
     elif [ "$name" = net.ipv4.ip_forward ] && [ "$value" = 0 ] && forwards_for_others; then
       :
     else
       sysctl -q -w "$name=$value" 2>/dev/null || true
     fi
-  done <"$state/sysctl" >"$state/sysctl.new"
-  mv "$state/sysctl.new" "$state/sysctl"
-}
+  done <"$state/sysctl" >"$state/sysctl.new" && mv "$state/sysctl.new" "$state/sysctl"
+)
 
 # Says how a file differs from its line in the manifest.
 differs() {
@@ -600,9 +602,16 @@ switch() {
   say "switching to $id"
 }
 
+# The listener by which the last look proved the lines has the tunnels' ports, for a minute.
+end_probe() {
+  probe=$(cat "$run/$prefix-probe" 2>/dev/null) || return 0
+  ! grep -qs adsl-bonding-probe "/proc/$probe/cmdline" || kill "$probe" || true
+}
+
 switch_now() {
   lock
   [ -f "$state/trying" ] || die "nothing to switch to"
+  end_probe
   if ! lay_out "$state/trying" >"$log" 2>&1; then
     give_up "it can't be placed: $(tail -n 1 "$log")"
     return 0
@@ -909,7 +918,13 @@ misplaced() { # MANIFEST [whole]
   done
 }
 
+# The text of this program itself, which is to undo changes, as it was when it was set up.
+meddled_with() {
+  [ ! -f "$state/program" ] || [ "$(sum_of "$0")" = "$(cat "$state/program")" ] || say "$0 was edited"
+}
+
 drifted() {
+  meddled_with
   misplaced "$state/current"
   lost_keys "$state/current"
   open_keys | sed 's/$/ is open to others/'
@@ -947,6 +962,7 @@ setup() {
   mkdir -p "$state" "$own"
   chmod 700 "$state"
   [ -z "${1:-}" ] || say "$1" >"$state/installation"
+  sum_of "$0" >"$state/program"
   for place in "$state" "$own"; do
     rm -f "$place/role"
     [ -z "${2:-}" ] || say "$2" >"$place/role"
@@ -984,7 +1000,7 @@ EOF
 
 # The name that this installation was given; none where something is lost that only a new one makes again.
 installation() {
-  [ -z "$(lost_keys "$state/current")$(lost_packages)" ] || return 1
+  [ -z "$(meddled_with)$(lost_keys "$state/current")$(lost_packages)" ] || return 1
   manifest "$state/installation"
 }
 

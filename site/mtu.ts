@@ -20,11 +20,13 @@ export function encapsulationOf({ encapsulation = "pppoe-llc" }: Raw): Encapsula
 }
 
 /**
- * What a tunnel puts around an inner IP packet: 14 the tap's Ethernet header, 28 OpenVPN in TLS mode with AES-256-GCM
- * (4 opcode and peer id, 8 packet id, 16 tag), 28 UDP over IPv4. Of the packet id OpenVPN 2.6 has but 4 bytes, as has a 2.7 that
- * talks to one: two of 2.7 take the longer one (its data format with epochs), which must fit too.
+ * What a tunnel puts around an inner IP packet: 14 the tap's Ethernet header, 24 OpenVPN in TLS mode with
+ * AES-256-GCM (4 opcode and peer id, 4 packet id, 16 tag), 28 UDP over IPv4.
  */
-export const tunnelOverhead = 70;
+export const tunnelOverhead = 66;
+
+/** The same at most: where both ends are OpenVPN 2.7 the packet id has 8 bytes (its data format with epochs), and no packet is to be cut. */
+export const largestOverhead = tunnelOverhead + 4;
 
 /** What OpenVPN's `fragment` adds to every packet, cut or not, bytes. */
 export const fragmentHeader = 4;
@@ -54,7 +56,7 @@ export function lineBytes(encapsulation: Encapsulation, ipBytes: number): number
  * @param lineMtu largest IP packet that the line passes, bytes
  * @param around what the tunnel puts around an inner packet, bytes
  */
-export function innerMtu(encapsulation: Encapsulation, lineMtu: number, around = tunnelOverhead): number {
+export function innerMtu(encapsulation: Encapsulation, lineMtu: number, around = largestOverhead): number {
   const { overhead, cells } = encapsulations[encapsulation];
   const whole = lineMtu - around;
   if (!cells) return whole;

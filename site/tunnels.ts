@@ -1,12 +1,12 @@
 import { z } from "zod";
 import { addressOrNetwork, bindAddress, choice, list, whole, yesOrNo } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
-import { encapsulationOf, encapsulations, fragmentHeader, innerMtu, tunnelOverhead } from "./mtu.ts";
+import { encapsulationOf, encapsulations, fragmentHeader, innerMtu, largestOverhead } from "./mtu.ts";
 import type { Raw } from "./raw.ts";
 import type { Line, Site } from "./schema.ts";
 import { loginPorts } from "./ssh.ts";
 
-/** Ciphers whose headers `tunnelOverhead` counts; the older ones of OpenVPN cost more and are refused in 2.7. */
+/** Ciphers whose headers mtu.ts counts; the older ones of OpenVPN cost more and are refused in 2.7. */
 const ciphers = ["AES-256-GCM", "AES-128-GCM", "CHACHA20-POLY1305"] as const;
 
 const anywhere = {
@@ -67,7 +67,7 @@ export const innerMtuField = whole(576, 1500, "bytes").optional();
 /** Largest inner packet that travels over a line in one piece, bytes. */
 function wholeMtu({ encapsulation, mtu, fragment }: Line): number {
   const lineMtu = mtu ?? encapsulations[encapsulation].mtu;
-  return innerMtu(encapsulation, lineMtu, tunnelOverhead + (fragment ? fragmentHeader : 0));
+  return innerMtu(encapsulation, lineMtu, largestOverhead + (fragment ? fragmentHeader : 0));
 }
 
 /**
@@ -179,9 +179,9 @@ function sizes(lines: Raw[], mtu: unknown): Mistake[] {
     const encapsulation = encapsulationOf(line);
     const passes = line.mtu ?? (encapsulation && encapsulations[encapsulation].mtu);
     if (line.fragment === true || line.protocol === "tcp" || typeof passes !== "number") return [];
-    if (mtu + tunnelOverhead <= passes) return [];
-    const reason = `makes packets of ${mtu + tunnelOverhead} bytes, more than the ${passes} that lines[${index}] passes`;
-    const mend = `Write ${passes - tunnelOverhead} or less, take it out, or give lines[${index}] \`fragment: true\`.`;
+    if (mtu + largestOverhead <= passes) return [];
+    const reason = `makes packets of ${mtu + largestOverhead} bytes, more than the ${passes} that lines[${index}] passes`;
+    const mend = `Write ${passes - largestOverhead} or less, take it out, or give lines[${index}] \`fragment: true\`.`;
     return [{ path: "bond.mtu", value: mtu, reason, mend }];
   });
 }

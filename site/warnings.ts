@@ -18,6 +18,7 @@ export function warningsOf(raw: unknown): string[] {
     ...innerAddresses(site),
     ...idleFields(site, lines, bond),
     ...lentAddresses(site),
+    ...wayByServer(site),
   ];
 }
 
@@ -68,6 +69,16 @@ function innerAddresses(site: Raw): string[] {
     if (!isAddress(address) || !isPrivate({ address, prefix: 32 })) return [];
     return `${path}.address is ${address}, which nobody has on the internet: boxes reach it only where it stands in their own networks. Give the server's public address; where the server itself has another one inside, that is its \`bind\`.`;
   });
+}
+
+/** A way to the Pi that ends in the middle of what is done there. */
+function wayByServer(site: Raw): string[] {
+  const { host } = asRecord(asRecord(asRecord(site.pi).ssh).jump);
+  const servers = rawServers(site).flatMap(({ raw }) => [raw.address, asRecord(raw.ssh).host]);
+  if (host === undefined || !servers.includes(host)) return [];
+  return [
+    `pi.ssh.jump.host is ${host}, a server of this site, from which the Pi is reached by the bond alone: each change cuts that way for a while, and \`pulumi destroy\` for good, so that it never ends. Log in from the Pi's LAN, or by a box that forwards a port to the Pi's SSH; for \`destroy\` at least.`,
+  ];
 }
 
 /** Addresses that the Pi lends to whoever asks, where one certain machine is meant. */

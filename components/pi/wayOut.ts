@@ -53,7 +53,8 @@ export function renderWayOut(plan: Plan): WayOut {
 # Once more: routers tell of a packet a second or so, and others ask them, too.
 way_out() { behind "${how}" 2 3 4 || behind "${how}" 64 || { sleep 1 && behind "${how}" 2 3 4; }; }
 `,
-    counted: '$(way_out && echo " out")',
+    // Where no slave is up nothing is known of it: then it is demanded, for the far end may be another one, made anew.
+    counted: '$({ [ "$up" = 0 ] || way_out; } && echo " out")',
     demanded: `${way}
 case $1 in
   all | *" out") way_out || fail "nothing behind the server answers: what comes from the LAN does not leave there, or neither the provider's routers nor ${wayOut} tell (activation.wayOut in the config)" ;;

@@ -111,7 +111,19 @@ test("a command without a secret in it, over a pinned connection, passes as it i
   );
 });
 
+const aKey = "-----BEGIN OPENSSH PRIVATE KEY-----";
+
 test.each<[string, Record<string, unknown>, RegExp]>([
+  [
+    "with a key in its environment",
+    { connection: { host: "192.0.2.1", hostKey }, create: "true", environment: { A: aKey } },
+    /has a secret in its environment/,
+  ],
+  [
+    "with a key in its triggers",
+    { connection: { host: "192.0.2.1", hostKey }, create: "true", triggers: ["one", aKey] },
+    /has a secret in its triggers/,
+  ],
   ["without a host key", { connection: { host: "192.0.2.1" }, create: "true" }, /without knowing its key/],
   [
     "without a host key in a secret connection",

@@ -38,6 +38,15 @@ test("silence does not, nor what the Pi or the server itself says", () => {
   }
 });
 
+test("what worked before counts the way out; where no line did, it is not known, and demanded", () => {
+  const { functions, counted } = renderWayOut(examplePlan());
+  const count = (up: number, answer: string) => {
+    const script = `${functions}\nbehind() { ${answer}; }\nsleep() { :; }\nup=${up}\necho "$up${counted}"`;
+    return spawnSync("sh", ["-eu", "-c", script], { encoding: "utf8" }).stdout.trim();
+  };
+  expect([count(2, "true"), count(2, "false"), count(0, "false")]).toEqual(["2 out", "2", "0 out"]);
+});
+
 test("a site that wants no such check has none", () => {
   const plan = examplePlan((site) => {
     site.activation = { wayOut: false };

@@ -1,4 +1,5 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import {
   chmodSync,
   existsSync,
@@ -7,6 +8,7 @@ import {
   readFileSync,
   rmSync,
   statSync,
+  symlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -152,6 +154,68 @@ test("a host that has lost a key has no name: only a new installation makes all 
   // The file that names it may be gone with it.
   rmSync(at("etc", "bond"));
   expect(run(["drift"])).toContain(`${key} is gone`);
+});
+
+test("a key pair of which one half is lost is made anew whole, wherever the power goes in the middle of that", () => {
+  const keys = (name: string) => at("etc", "test", "keys", name);
+  const publicKey = (...words: string[]) => spawnSync("openssl", words, { encoding: "utf8" }).stdout;
+  run(["key", "one"]);
+  rmSync(keys("one.key"));
+  // The power goes when the key lies in its place, and before the certificate does.
+  write("bin/mv", `#!/bin/sh\ncase $2 in *.crt) kill -9 $PPID ;; *) exec /bin/mv "$@" ;; esac\n`);
+  run(["key", "one"]);
+  rmSync(at("bin", "mv"));
+  expect(run(["key", "one"])).toMatch(/^[0-9A-F:]{95}\n$/);
+  const ofKey = publicKey("pkey", "-pubout", "-in", keys("one.key"));
+  expect(ofKey).toContain("PUBLIC KEY");
+  expect(publicKey("x509", "-noout", "-pubkey", "-in", keys("one.crt"))).toBe(ofKey);
+});
+
+test("the program's own text, when somebody has edited it, is drift, and a new installation brings it", () => {
+  runsWithKey();
+  run(["setup", "one"]);
+  expect([run(["drift"]).trim(), run(["installation"])]).toEqual(["", "one\n"]);
+  const text = readFileSync(program, "utf8");
+  write("adsl-bonding-test", `${text}# edited\n`);
+  expect(run(["drift"])).toContain(`${program} was edited`);
+  expect(run(["installation"])).toBe("");
+  write("adsl-bonding-test", text);
+  run(["setup", "two"]);
+  expect([run(["drift"]).trim(), run(["installation"])]).toEqual(["", "two\n"]);
+});
+
+test("the listener that had the tunnels' ports for a look ends before a switch, and nothing else of its number", async () => {
+  writeFileSync(at("working"), "");
+  const begun = (name: string) => spawn("perl", ["-e", "$0 = shift; sleep 60", name], { stdio: "ignore" });
+  const listener = begun("adsl-bonding-probe");
+  const other = begun("another program");
+  const ended = once(listener, "exit");
+  try {
+    for (const [id, { pid }] of Object.entries({ first: other, second: listener })) {
+      await vi.waitFor(() => expect(readFileSync(`/proc/${pid}/cmdline`, "utf8")).not.toContain("sleep"));
+      writeFileSync(at("run", "adsl-test-probe"), `${pid}\n`);
+      switchTo(id, content({ bond: id }));
+      run(["confirm", id]);
+    }
+    await ended;
+    expect(other.exitCode ?? other.signalCode).toBeNull();
+  } finally {
+    other.kill();
+    listener.kill();
+  }
+});
+
+test("what was noted of a host's own settings stays noted where the disk is full on the way back", () => {
+  deploy();
+  const notes = at("lib", "test", "sysctl");
+  writeFileSync(notes, "net.ipv4.conf.all.send_redirects=1\n");
+  mkdirSync(at("etc", "sysctl.d"), { recursive: true });
+  writeFileSync(at("etc", "sysctl.d", "60-adsl-other.conf"), "net.ipv4.conf.all.send_redirects = 0\n");
+  symlinkSync("/dev/full", `${notes}.new`);
+  switchTo("second", content(anew));
+  run(["expire", "second"]);
+  expect(run(["status"])).toContain("current generation: first");
+  expect(readFileSync(notes, "utf8")).toBe("net.ipv4.conf.all.send_redirects=1\n");
 });
 
 test("a key that somebody has opened to others is drift, and is closed by the next change", () => {

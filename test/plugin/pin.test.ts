@@ -1,6 +1,6 @@
 // The helper that pins hosts' keys, against real SSH servers: a host, and one on the way to another.
 import { spawnSync } from "node:child_process";
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
@@ -20,6 +20,9 @@ beforeAll(async () => {
   server = await startSshd(join(folder, "server"), ["ecdsa", "ed25519"]);
   gate = await startSshd(join(folder, "gate"));
   pi = await startSshd(join(folder, "pi"));
+  // A path of which a shell, or ssh, could make something else.
+  const gateKey = join(folder, "50% of Pat's keys");
+  copyFileSync(join(folder, "gate", "user"), gateKey);
   const at = ({ connection }: Sshd) => `host: 127.0.0.1, port: ${connection.port}`;
   writeFileSync(
     config,
@@ -32,7 +35,7 @@ config:
       ssh: # no key yet
         host: 127.0.0.1
         port: ${pi.connection.port}
-        jump: { ${at(gate)}, user: ${gate.connection.user}, privateKeyFile: ${join(folder, "gate", "user")} }
+        jump: { ${at(gate)}, user: ${gate.connection.user}, privateKeyFile: ${JSON.stringify(gateKey)} }
 `,
   );
 }, 60_000);

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { encapsulations } from "../../site/mtu.ts";
 import { planSite } from "../../site/plan.ts";
 import { parseSite } from "../../site/schema.ts";
 import { framing, hasQueues, type ShapedLine, tunnelRate } from "../../site/shaping.ts";
@@ -71,10 +72,19 @@ test("a packet costs the tunnel's 66 bytes and what the line adds, on the deares
 });
 
 test("a tunnel over TCP, whose full packets take two segments, or one that cuts packets, has larger headers", () => {
-  // 66 and 26 of the tunnel, twice 40 of the line, 52 of the second segment's headers, a cell of 48 that it doesn't fill.
-  expect(framing([{ encapsulation: "pppoe-llc", protocol: "tcp" }])).toBe("atm overhead 272");
+  // 66 and 26 of the tunnel, twice 40 of the line, 52 of the second segment's headers, half a cell of 48.
+  expect(framing([{ encapsulation: "pppoe-llc", protocol: "tcp" }])).toBe("atm overhead 248");
   expect(framing([{ encapsulation: "ethernet", protocol: "tcp" }])).toBe("noatm overhead 180");
   expect(framing([{ encapsulation: "pppoe-llc", fragment: true }, orange])).toBe("atm overhead 110");
+});
+
+test("no line's packets cost more than tc takes for an overhead, 256 bytes", () => {
+  for (const encapsulation of Object.keys(encapsulations) as (keyof typeof encapsulations)[]) {
+    for (const of of [{ protocol: "tcp" }, { protocol: "udp", fragment: true }] as const) {
+      const [, overhead] = /overhead (\d+)$/.exec(framing([{ encapsulation, ...of }]))!;
+      expect(Number(overhead)).toBeLessThanOrEqual(256);
+    }
+  }
 });
 
 test("no queue is wanted where QoS is off and no latencies differ", () => {

@@ -11,6 +11,21 @@ function warnings(change: (site: any) => void): string[] {
   return warningsOf(site);
 }
 
+test("a way to the Pi by a server of its own site is warned of: it ends with the bond", () => {
+  const by = (host: string) =>
+    warnings((s) => {
+      s.backups = [
+        { name: "spare", address: "203.0.114.20", ssh: { ...s.server.ssh, host: "spare.example" } },
+      ];
+      const { user, hostKey } = s.server.ssh;
+      s.pi.ssh.jump = { host, user, hostKey };
+    });
+  for (const server of ["203.0.113.10", "203.0.114.20", "spare.example"]) {
+    expect(by(server)).toEqual([expect.stringMatching(/^pi\.ssh\.jump\.host is .*destroy/)]);
+  }
+  expect(by("198.51.100.9")).toEqual([]);
+});
+
 test("nothing is warned of in the example, nor of what is left out in any mode", () => {
   expect(warningsOf(exampleSite())).toEqual([]);
   for (const mode of ["balance-rr", "balance-xor", "active-backup"]) {
