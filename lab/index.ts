@@ -300,14 +300,16 @@ export async function cut(name: string, direction: Direction = "both"): Promise<
   await lose(name, 100, direction);
 }
 
-/** A line gets other rates (kbit/s), another round-trip time (ms) or another queue (packets). */
+/** A line gets other rates (kbit/s), another round-trip time (ms), another queue (packets) or another encapsulation. */
 export async function slow(
   name: string,
-  change: Partial<Pick<Line, "down" | "up" | "rtt" | "queue">>,
+  change: Partial<Pick<Line, "down" | "up" | "rtt" | "queue" | "encapsulation">>,
 ): Promise<void> {
   await alter(
     name,
-    Object.entries(change).map(([word, value]) => `${word}=${Math.round(value)}`),
+    Object.entries(change).map(
+      ([word, value]) => `${word}=${typeof value === "number" ? Math.round(value) : value}`,
+    ),
   );
 }
 

@@ -1,4 +1,5 @@
 import { readFile } from "node:fs/promises";
+import type { Encapsulation } from "../site/mtu.ts";
 import { LabError } from "./system.ts";
 
 /** One ADSL access: the box on the LAN and the line behind it. */
@@ -13,13 +14,15 @@ export type Line = {
   cable?: { interface: string; address: string };
   /** The address that the line has on the internet. */
   public: string;
-  /** ATM rates in kbit/s, towards the site and away from it. */
+  /** Rates in kbit/s, of ATM where it has cells, towards the site and away from it. */
   down: number;
   up: number;
   /** The idle line's round-trip time in ms. */
   rtt: number;
   /** Packets that the box, or the provider's end, queues before it drops. */
   queue: number;
+  /** What it puts around each packet; pppoe-llc unless told. */
+  encapsulation?: Encapsulation;
 };
 
 /** What the lab emulates: a site with its lines, and the servers it may use. All networks are IPv4 /24. */
@@ -179,7 +182,9 @@ export function siteFiles(site: Site, ownGuests: string[] = []): Files {
     ),
     ...site.lines.map((line, index) => {
       const bridge = line.cable ? ownBridge(index) : "lan";
-      return `line ${line.name} ${bridge} ${line.box}/24 ${line.public} ${line.down} ${line.up} ${line.rtt} ${line.queue}${line.cable?.address === "dhcp" ? " dhcp" : ""}`;
+      const { down, up, rtt, queue, encapsulation = "pppoe-llc" } = line;
+      const how = `${down} ${up} ${rtt} ${queue} ${encapsulation}${line.cable?.address === "dhcp" ? " dhcp" : ""}`;
+      return `line ${line.name} ${bridge} ${line.box}/24 ${line.public} ${how}`;
     }),
     `client client ${site.client.address}/24 ${site.client.gateway}`,
     `far far ${site.far.address}/24 ${router(site.far.address)}`,

@@ -99,9 +99,10 @@ export async function openStack(facts: Facts, name = "dev"): Promise<Stack> {
     // The lab's own site may be another than the example's: a line of the same name keeps what only the example says.
     site.server.address = main!.address;
     site.pi.address = `${facts.site.pi.address}/24`;
-    site.lines = facts.site.lines.map(({ name, box, down, up }) => ({
+    site.lines = facts.site.lines.map(({ name, box, down, up, encapsulation }) => ({
       ...site.lines.find((line: SiteConfig) => line.name === name),
       ...{ name, gateway: box, down: `${down} kbit/s`, up: `${up} kbit/s` },
+      ...(encapsulation ? { encapsulation } : {}),
     }));
     change(site);
     await writeFile(config, `${salt ? `${salt}\n` : ""}${stringify(document)}`);

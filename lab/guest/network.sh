@@ -60,7 +60,7 @@ while read -r kind name rest <&3; do
     ip link add "$name" type bridge
     ip link set "$name" up
     ;;
-  line) # line NAME BRIDGE BOX/BITS PUBLIC DOWN UP RTT QUEUE [dhcp]
+  line) # line NAME BRIDGE BOX/BITS PUBLIC DOWN UP RTT QUEUE ENCAPSULATION [dhcp]
     namespace "$name"
     cable "$name" eth0 "$1"
     shift
@@ -75,10 +75,11 @@ while read -r kind name rest <&3; do
     ip -n "$name" route add default via 192.0.2.1
     in_namespace "$name" sysctl -qw net.ipv4.ip_forward=1 net.ipv4.conf.all.send_redirects=0
     in_namespace "$name" nft -f /lab/box.nft
-    printf 'down=%s up=%s rtt=%s queue=%s lose_in=0 lose_out=0\n' "$3" "$4" "$5" "$6" >"/run/lines/$name"
+    printf 'down=%s up=%s rtt=%s queue=%s encapsulation=%s lose_in=0 lose_out=0\n' \
+      "$3" "$4" "$5" "$6" "$7" >"/run/lines/$name"
     cp "/run/lines/$name" "/run/lines/$name.as-made"
     /lab/line.sh "$name"
-    [ "${7:-}" != dhcp ] || /lab/dhcp.sh "$name" "${1%/*}"
+    [ "${8:-}" != dhcp ] || /lab/dhcp.sh "$name" "${1%/*}"
     ;;
   client) # client NAME ADDRESS/BITS GATEWAY: a machine on the LAN
     namespace "$name"
