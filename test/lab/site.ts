@@ -113,6 +113,35 @@ export async function slavesSettle(count: number, seconds = 30): Promise<void> {
   await whole(["server", "bond-dev"], seconds, count);
 }
 
+/**
+ * Sees that the bond's largest packet, whose tunnels go by UDP, is whole on every line, and one byte more is refused before it leaves.
+ * @param lines each with the largest IP packet that it takes, bytes
+ */
+export async function largestIsWhole(lines: Record<string, number>): Promise<void> {
+  const mtu = Number(await must("pi", "cat /sys/class/net/bond0/mtu"));
+  const seen = async (line: string, filter: string) => {
+    const capture = `ip netns exec ${line} timeout 8 tcpdump -l -n -i wan '${filter}' 2>/dev/null`;
+    return Number((await exec("guest", `${capture} | grep -c ' IP '`, { timeoutSeconds: 40 })).stdout);
+  };
+  const watches = Promise.all(
+    Object.entries(lines).map(async ([line, most]) => {
+      // 66: Ethernet's header in the tunnel, OpenVPN's, those of UDP and IPv4.
+      const filters = [`ip[6:2] & 0x3fff != 0 or ip[2:2] > ${most}`, `udp and ip[2:2] = ${mtu + 66}`];
+      const [wrong, whole] = await Promise.all(filters.map((filter) => seen(line, filter)));
+      return { wrong: wrong!, whole: whole! };
+    }),
+  );
+  await must("guest", "sleep 2");
+  const pings = "ping -n -M do -i 0.1 198.51.100.7";
+  expect(await must("client", `${pings} -s ${mtu - 28} -c 30`)).toMatch(/ 0% packet loss/);
+  const more = await exec("client", `${pings} -s ${mtu - 27} -c 3`);
+  expect(more.stdout + more.stderr).toMatch(/Frag needed|too long/i);
+  for (const { wrong, whole } of await watches) {
+    expect(wrong).toBe(0);
+    expect(whole).toBeGreaterThan(10);
+  }
+}
+
 /** Everything of ours that can be found on a host: nothing, on a plain one. */
 export async function tracesOn(host: string): Promise<string> {
   return must(
