@@ -458,9 +458,16 @@ export async function measure(transfer: Transfer): Promise<Measured> {
   return measured;
 }
 
-/** Pings an address from a place: 50 times in 10 s unless told. */
-export async function ping(place: string, address: string, count = 50, intervalSeconds = 0.2): Promise<Ping> {
-  const { stdout } = await exec(place, `ping -n -c ${count} -i ${intervalSeconds} ${quoted(address)}`, {
+/** Pings an address from a place: 50 times in 10 s unless told; `options` are ping(8)'s. */
+export async function ping(
+  place: string,
+  address: string,
+  count = 50,
+  intervalSeconds = 0.2,
+  options = "",
+): Promise<Ping> {
+  const command = `ping -n -c ${count} -i ${intervalSeconds} ${options} ${quoted(address)}`;
+  const { stdout } = await exec(place, command, {
     timeoutSeconds: Math.ceil(count * intervalSeconds) + 15,
   });
   return readPing(stdout);

@@ -106,6 +106,45 @@ test("a LAN host with eight downloads gets no more than one with a single one", 
   expect(one! / many!).toBeLessThan(1.3);
 });
 
+test("what is marked as urgent waits less than the same unmarked, beside many uploads", async () => {
+  // As two calls: 50 packets a second of 160 bytes. One among so many uploads gets less than that by its fair share; what is
+  // marked for expedited forwarding (RFC 3246: 46, with two more bits 0xb8) goes before all, up to a quarter of the line.
+  const call = (options: string) => ping("client", far, 400, 0.02, `-s 160 ${options}`);
+  const idle = await ping("client", far);
+  const uploads = measure({ via: "bond", direction: "up", bytes: 1.5 * bytes.up, flows: 24 });
+  await must("guest", "sleep 3");
+  const [marked, unmarked] = await Promise.all([call("-Q 0xb8"), call("")]);
+  await uploads;
+  console.log(
+    `marked ${marked.avgMs} / ${marked.maxMs} ms, ${marked.lost} lost; unmarked ${unmarked.avgMs} / ${unmarked.maxMs} ms, ${unmarked.lost} lost; idle ${idle.avgMs} ms`,
+  );
+  // A round of the uploads' full packets takes 200 ms alone.
+  expect(unmarked.avgMs).toBeGreaterThan(idle.avgMs + 100);
+  expect(marked.avgMs - idle.avgMs).toBeLessThan((unmarked.avgMs - idle.avgMs) / 3);
+});
+
+/** How many acknowledgements the Pi's queue has left out, for one after them says as much. */
+async function leftOut(): Promise<number> {
+  const [, counts] = /^ +ack_drop +(.*)$/m.exec(await must("pi", "tc -s qdisc show dev bond0 root"))!;
+  return counts!
+    .trim()
+    .split(/ +/)
+    .reduce((sum, count) => sum + Number(count), 0);
+}
+
+test("beside uploads that fill the uplink, a download's acknowledgements are left out of it where a later one says as much", async () => {
+  const before = await leftOut();
+  const [uploads, download] = await Promise.all([
+    measure({ via: "bond", direction: "up", bytes: bytes.up, flows: 8 }),
+    measure({ via: "bond", direction: "down", bytes: bytes.down / 2 }),
+  ]);
+  const count = (await leftOut()) - before;
+  console.log(
+    `uploads ${uploads.mbits.toFixed(2)} Mbit/s, download ${download.mbits.toFixed(2)}; ${count} acknowledgements left out`,
+  );
+  expect(count).toBeGreaterThan(0);
+});
+
 test("a line's death halves the rate at both ends, and its return brings it back", async () => {
   const whole = await queueRates();
   expect(whole).toEqual(expected(["ovh", "orange"]));
