@@ -11,15 +11,19 @@ trap 'rm -rf "$work"' EXIT
 
 tell() { printf '%s=%s\n' "$1" "$2"; }
 
-# Router advertisements that come within 1.5 s of asking all routers of the LAN for one (RFC 4861, 4.1 and 4.2).
+# Router advertisements that come within 1.5 s of asking all routers of the LAN for one (RFC 4861, 4.1 and 4.2); or why none
+# can be asked, as where IPv6 is off here.
 # shellcheck disable=SC2016 # the variables are Perl's
 routers='
   use Socket qw(:DEFAULT inet_pton inet_ntop pack_sockaddr_in6 unpack_sockaddr_in6);
   my ($name, $index) = @ARGV;
-  socket(my $socket, AF_INET6, SOCK_RAW, 58) or exit;
-  setsockopt($socket, SOL_SOCKET, 25, "$name\0") or exit; # SO_BINDTODEVICE
-  setsockopt($socket, 41, 18, pack("i", 255)) or exit;    # IPPROTO_IPV6, IPV6_MULTICAST_HOPS
-  send($socket, pack("CCnN", 133, 0, 0, 0), 0, pack_sockaddr_in6(0, inet_pton(AF_INET6, "ff02::2"), $index));
+  my $all = pack_sockaddr_in6(0, inet_pton(AF_INET6, "ff02::2"), $index);
+  my $socket;
+  socket($socket, AF_INET6, SOCK_RAW, 58)
+    and setsockopt($socket, SOL_SOCKET, 25, "$name\0") # SO_BINDTODEVICE
+    and setsockopt($socket, 41, 18, pack("i", 255))    # IPPROTO_IPV6, IPV6_MULTICAST_HOPS
+    and send($socket, pack("CCnN", 133, 0, 0, 0), 0, $all)
+    or print("unasked=$!\n"), exit;
   my $end = time + 2; my %told; alarm 3;
   while (time < $end) {
     my $ready = ""; vec($ready, fileno($socket), 1) = 1;

@@ -255,6 +255,10 @@ function warningsOf(plan: Plan, seen: Observation): string[] {
       (router) =>
         `the router ${router} offers IPv6 to the LAN of ${plan.pi.interface}: machines that take it go round the bond; see docs/how-to.md`,
     ),
+    ...all(seen, "unasked").map(
+      (reason) =>
+        `routers that offer IPv6 to the LAN of ${plan.pi.interface} can't be looked for (${reason}): is IPv6 off there? Machines may take it from a box all the same; see docs/how-to.md`,
+    ),
   ];
   return found.map((text) => `${host}: ${text}`);
 }

@@ -104,6 +104,13 @@ test("full packets that don't pass where small ones do are a warning, and a sing
   ]);
 });
 
+test("where no router can be asked whether it offers IPv6, that is a warning", () => {
+  const pi = seen("pi", `${piTells}unasked=Network is unreachable\n`);
+  expect(makeReport(plan, { pi, server: seen("server", serverTells) }).warnings).toEqual([
+    expect.stringMatching(/^pi: routers .* LAN of eth0 can't be looked for \(Network is unreachable\): /),
+  ]);
+});
+
 test("all that is wrong is a warning", () => {
   const pi = piTells
     .replace("slave=tap0 up", "slave=tap0 down")
