@@ -105,18 +105,35 @@ test("a line that carries less than the config says is told", async () => {
   expect((await status()).page).not.toContain("full packets");
 });
 
-test("a box that offers IPv6 to the LAN is told", async () => {
-  // A router advertisement of 30 minutes' lifetime to all nodes, five times a second (RFC 4861, 4.2).
+test("a box that offers IPv6 to the LAN, and tells of it when it is asked, is told", async () => {
+  // For a minute, to each router solicitation an advertisement of 30 minutes' lifetime to all nodes (RFC 4861, 4.1 and 4.2);
+  // unasked none: 20 is the option by which it hears what is said to all routers.
   const advertise = `
     use Socket qw(:DEFAULT inet_pton pack_sockaddr_in6);
+    my ($index, $text) = @ARGV;
     socket(my $s, AF_INET6, SOCK_RAW, 58); setsockopt($s, 41, 18, pack("i", 255));
-    my $to = pack_sockaddr_in6(0, inet_pton(AF_INET6, "ff02::1"), $ARGV[0]);
-    for (1 .. 300) { send($s, pack("CCnCCnNN", 134, 0, 0, 64, 0, 1800, 0, 0), 0, $to); select(undef, undef, undef, 0.2) }`;
+    setsockopt($s, 41, 20, inet_pton(AF_INET6, "ff02::2") . pack("I", $index)); alarm 60;
+    my $to = pack_sockaddr_in6(0, inet_pton(AF_INET6, "ff02::1"), $index);
+    while (defined recv($s, $text, 2048, 0)) {
+      send($s, pack("CCnCCnNN", 134, 0, 0, 64, 0, 1800, 0, 0), 0, $to) if ord $text == 133;
+    }`;
   const index = await must("ovh", "ip -o link show dev eth0 | cut -d : -f 1");
   const box = (await must("ovh", "ip -6 -o addr show dev eth0 scope link")).match(/fe80::[0-9a-f:]+/)?.[0];
   await must("ovh", `perl -e '${advertise}' ${index.trim()} </dev/null >/dev/null 2>&1 & echo`);
   const { page } = await status();
   expect(page).toContain(`pi: the router ${box} offers IPv6 to the LAN of eth0`);
+});
+
+test("that no router can be asked for, since the Pi itself has no IPv6, is told", async () => {
+  const set = (off: 0 | 1) => must("pi", `sysctl -qw net.ipv6.conf.eth0.disable_ipv6=${off}`);
+  await set(1);
+  try {
+    const { code, page } = await status();
+    expect(page).toContain("pi: routers that offer IPv6 to the LAN of eth0 can't be looked for");
+    expect(code).toBe(1);
+  } finally {
+    await set(0);
+  }
 });
 
 test("in a terminal the page comes again and again, until Ctrl-C, which gives the cursor back", async () => {
