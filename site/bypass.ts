@@ -2,9 +2,10 @@ import { z } from "zod";
 import { type Cidr, contains, isAddress, parseCidr } from "./address.ts";
 import { addressOrNetwork, choice, hostBits, isLabel, judged, list, told } from "./fields.ts";
 import { backwards, type PortRange, parsePorts } from "./forwards.ts";
+import { boxAt } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
-import { notOnLan } from "./networks.ts";
-import { asRecords, type Raw } from "./raw.ts";
+import { notOnLan, ownNetworks } from "./networks.ts";
+import { asRecord, asRecords, type Raw, rawServers } from "./raw.ts";
 
 /** Names of code points (RFC 2474, RFC 2597, RFC 3246, RFC 5865). */
 const codePoints = new Map<string, number>(
@@ -143,14 +144,15 @@ export function planDirect(
     lines: [...names.slice(index), ...names.slice(0, index)],
   }));
   const wayOf = (line: string) => ways[names.indexOf(line)]!;
+  const isPi = (host: string) => ["pi", address].includes(single(host));
   const used = new Set([fallback, ...bypass.map(({ line }) => line)]);
   return {
     bypass: bypass.map(({ line, protocol, ports = [], hosts = [network, "pi"], to = [], dscp }) => ({
       mark: wayOf(line).mark,
       protocols: protocolsOf(protocol ?? (ports.length > 0 ? "both" : undefined)),
       ports: mergeRanges(ports),
-      hosts: outermost(hosts.filter((host) => host !== "pi" && host !== address)),
-      pi: hosts.some((host) => host === "pi" || host === address),
+      hosts: outermost(hosts.filter((host) => !isPi(host))),
+      pi: hosts.some(isPi),
       to: outermost(to),
       dscp,
     })),
@@ -177,30 +179,41 @@ function mergeRanges(ranges: PortRange[]): PortRange[] {
 
 /** The networks that stand in no other of them, as nftables writes them. */
 function outermost(networks: string[]): string[] {
-  const whole = [...new Set(networks.map((each) => parseCidr(each)?.network ?? each))].map((each) =>
-    each.replace(/\/32$/, ""),
-  );
-  return [...new Set(whole)].filter((each) => !whole.some((other) => other !== each && holds(other, each)));
+  const whole = [...new Set(networks.map((each) => single(parseCidr(each)?.network ?? each)))];
+  return whole.filter((each) => !whole.some((other) => other !== each && standsIn(other, each)));
 }
 
-/** Whether a network holds an address or another network. */
-function holds(network: string, each: string): boolean {
-  const [outer, inner] = [parseCidr(network), parseCidr(each)];
-  if (!outer || (inner && inner.prefix < outer.prefix)) return false;
-  return contains(outer.network, inner?.address ?? each);
+/** A network of one address as that address; whatever else as it is. */
+function single<Value>(value: Value) {
+  return typeof value === "string" ? value.replace(/\/32$/, "") : value;
+}
+
+/** Whether a network holds an address or another network wholly. */
+function standsIn(network: string, value: unknown): boolean {
+  const [outer, inner] = [network, value].map((each) => parseCidr(isAddress(each) ? `${each}/32` : each));
+  if (!outer || !inner) return false;
+  return inner.prefix >= outer.prefix && contains(outer.network, inner.address);
+}
+
+/** The entries of a list, each with its path; what is no list stands for itself. */
+function entries(path: string, value: unknown): Pick<Mistake, "path" | "value">[] {
+  if (value === undefined) return [];
+  return Array.isArray(value)
+    ? value.map((each, n) => ({ path: `${path}[${n}]`, value: each }))
+    : [{ path, value }];
 }
 
 /** Choices that choose nothing, or what never leaves; lines that the site doesn't have. */
 export function directContradictions(site: Raw, lines: Raw[], lan: Cidr | undefined): Mistake[] {
-  const bypass = asRecords(site.bypass);
   return [
-    ...bypass.flatMap((each, index) => {
+    ...asRecords(site.bypass).flatMap((each, index) => {
       const path = `bypass[${index}]`;
       return [
         ...unknownLine(`${path}.line`, each.line, lines),
         ...choosesNothing(path, each, lan),
         ...[each.ports].flat().flatMap((range) => backwards(`${path}.ports`, range)),
-        ...misplaced(path, each, lan),
+        ...strangers(`${path}.hosts`, each.hosts, lan, lines, asRecord(site.pi)),
+        ...reachedAnyway(`${path}.to`, each.to, site),
       ];
     }),
     ...unknownLine("fallback", site.fallback, lines),
@@ -234,22 +247,41 @@ function isEverybody(hosts: unknown, lan: Cidr | undefined): boolean {
   );
 }
 
-function misplaced(path: string, { hosts, to }: Raw, lan: Cidr | undefined): Mistake[] {
+/** Hosts whose traffic never comes by the Pi. */
+function strangers(path: string, hosts: unknown, lan: Cidr | undefined, lines: Raw[], pi: Raw): Mistake[] {
   if (!lan) return [];
-  const listed = (value: unknown) => (Array.isArray(value) ? value : []);
-  const known = (value: unknown) => isAddress(value) || parseCidr(value) !== undefined;
-  const outside = listed(hosts).flatMap((value, index) => {
-    const network = parseCidr(value);
-    const away = network && !holds(lan.network, value) ? `is outside the Pi's LAN ${lan.network}` : undefined;
-    const reason = isAddress(value) ? notOnLan(lan, value) : away;
-    if (reason === undefined) return [];
+  const judge = (value: unknown) => {
+    const host = single(value);
+    const box = boxAt(host, lines, pi);
+    if (isAddress(host)) {
+      return notOnLan(lan, host) ?? (box && `is ${box}, which sends by its own line and not by the Pi`);
+    }
+    const away = parseCidr(host) !== undefined && !standsIn(lan.network, host);
+    return away ? `is outside the Pi's LAN ${lan.network}` : undefined;
+  };
+  return entries(path, hosts).flatMap((at) => {
+    const reason = judge(at.value);
     const mend = "Give LAN hosts' addresses, parts of the LAN, or pi for the Pi itself.";
-    return [{ path: `${path}.hosts[${index}]`, value, reason, mend }];
+    return reason === undefined ? [] : [{ ...at, reason, mend }];
   });
-  const inside = listed(to).flatMap((value, index) => {
-    if (!known(value) || !holds(lan.network, value)) return [];
-    const mend = "Give addresses or networks out on the internet; LAN hosts belong under `hosts`.";
-    return [{ path: `${path}.to[${index}]`, value, reason: "stands on the LAN, and never leaves it", mend }];
+}
+
+/** Destinations that the Pi has rules for ahead of any bypass's (components/pi/routes.ts), and so never leave by a line. */
+function reachedAnyway(path: string, to: unknown, site: Raw): Mistake[] {
+  const servers = rawServers(site).flatMap(({ path: server, raw }) =>
+    [raw.address, asRecord(raw.ssh).host].filter(isAddress).map((address) => ({
+      network: `${address}/32`,
+      reason: `is an address of ${server} itself, which is reached as ever, whatever a bypass says`,
+      mend: "Take it out. A network that holds more than the server may stand here.",
+    })),
+  );
+  const own = ownNetworks(site).map(({ what, network: { network } }) => ({
+    network,
+    reason: `stands inside ${what} ${network}, to which no line leads`,
+    mend: "Give addresses or networks out on the internet; LAN hosts belong under `hosts`.",
+  }));
+  return entries(path, to).flatMap((at) => {
+    const found = [...servers, ...own].find(({ network }) => standsIn(network, at.value));
+    return found ? [{ ...at, reason: found.reason, mend: found.mend }] : [];
   });
-  return [...outside, ...inside];
 }

@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Cidr, isAddress } from "./address.ts";
 import { address, choice, list } from "./fields.ts";
-import { boxesOnLan } from "./lineInterface.ts";
+import { boxAt } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
 import { notOnLan } from "./networks.ts";
 import { asRecord, asRecords, type Raw } from "./raw.ts";
@@ -160,9 +160,9 @@ function outside(path: string, to: unknown, lan: Cidr | undefined): Mistake[] {
 
 /** A box doesn't route by the Pi: what it answers leaves by its own line, and the caller takes it for nobody's. */
 function ofBox(path: string, to: unknown, site: Raw): Mistake[] {
-  const index = isAddress(to) ? boxesOnLan(asRecords(site.lines), asRecord(site.pi)).indexOf(to) : -1;
-  if (index < 0) return [];
-  const reason = `is the box of lines[${index}], whose answers leave by its own line`;
+  const box = boxAt(to, asRecords(site.lines), asRecord(site.pi));
+  if (box === undefined) return [];
+  const reason = `is ${box}, whose answers leave by its own line`;
   const mend = "Reach the box from a machine on the LAN, such as the Pi by a forward to its SSH.";
   return [{ path, value: to, reason, mend }];
 }

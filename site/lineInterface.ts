@@ -25,6 +25,12 @@ export function boxesOnLan(lines: Raw[], pi: Raw): (string | undefined)[] {
   return lines.map((line) => (isOnLan(line, pi) && isAddress(line.gateway) ? line.gateway : undefined));
 }
 
+/** Which line's box on the Pi's LAN has the address, in words; undefined where none has. */
+export function boxAt(value: unknown, lines: Raw[], pi: Raw): string | undefined {
+  const index = isAddress(value) ? boxesOnLan(lines, pi).indexOf(value) : -1;
+  return index < 0 ? undefined : `the box of lines[${index}]`;
+}
+
 /** Gateways by DHCP on an interface that can't have them, or where another line has its box too. */
 export function dhcpContradictions(lines: Raw[], lan: unknown): Mistake[] {
   return lines.flatMap(({ gateway: box, interface: own }, index) => {

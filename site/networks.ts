@@ -65,13 +65,8 @@ interface Own {
 
 /** The bonds' networks and the Pi's LAN beside one another, and whoever can't have an address in one of them. */
 export function networkContradictions(site: Raw, lines: Raw[]): Mistake[] {
-  const bonds = bondNetworks(site);
-  const pi = asRecord(site.pi);
-  const lan = lanOf(pi);
-  const all = [
-    ...(lan ? [{ path: "pi.address", what: "the Pi's LAN", value: pi.address, network: lan }] : []),
-    ...bonds,
-  ];
+  const all = ownNetworks(site);
+  const bonds = all.filter(({ path }) => path !== "pi.address");
   return [
     ...bonds.flatMap((bond) => {
       const { path, value, network } = bond;
@@ -95,10 +90,18 @@ export function networkContradictions(site: Raw, lines: Raw[]): Mistake[] {
     ...sources(site).flatMap((each) =>
       inside(each, all, "Give the lines' own public addresses: the server sees the tunnels come from these."),
     ),
-    ...boxes(lines, pi).flatMap((each) =>
+    ...boxes(lines, asRecord(site.pi)).flatMap((each) =>
       inside(each, bonds, "Give the box another address, or the bond another network."),
     ),
   ];
+}
+
+/** The site's own networks that are as they have to be: the Pi's LAN, and the bonds'. */
+export function ownNetworks(site: Raw): Own[] {
+  const pi = asRecord(site.pi);
+  const network = lanOf(pi);
+  const lan = network && { path: "pi.address", what: "the Pi's LAN", value: pi.address, network };
+  return [...(lan ? [lan] : []), ...bondNetworks(site)];
 }
 
 /** The Pi's address on its LAN; undefined where it is not as it has to be. */

@@ -42,6 +42,46 @@ test.each([
   expect(pathsOf((s) => (s.bypass = [bypass]))).toContain(`bypass[0]${field}`);
 });
 
+const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+/** A site with a backup and with servers that have other addresses, too. */
+// biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+function withServers(site: any): void {
+  site.backups = [{ name: "spare", address: "203.0.114.20", ssh: { hostKey } }];
+  site.server.ssh.host = "198.51.100.9";
+  site.vpn = { bind: "203.0.113.11" };
+}
+
+test.each([
+  ["to", "203.0.113.10", "is an address of server itself"],
+  ["to", "203.0.114.20/32", "is an address of backups[0] itself"],
+  ["to", "198.51.100.9", "is an address of server itself"],
+  ["to", "172.16.16.0/30", "stands inside bond.network 172.16.16.0/30"],
+  ["to", "172.16.16.6", "stands inside backups[0].network 172.16.16.4/30"],
+  ["to", "192.168.1.32/28", "stands inside the Pi's LAN 192.168.1.0/24"],
+  ["hosts", "192.168.1.254", "is the box of lines[1]"],
+  ["hosts", "192.168.1.240/32", "is the box of lines[0]"],
+])("%s %s can never take effect, and is told: it %s", (field, value, reason) => {
+  const wrong = exampleSite((s) => {
+    withServers(s);
+    s.bypass = [{ line: "ovh", ports: 80, [field]: ["192.0.2.1", value].slice(field === "to" ? 0 : 1) }];
+  });
+  const path = `bypass[0].${field}[${field === "to" ? 1 : 0}]`;
+  expect(() => parseSite(wrong)).toThrow(
+    `1 mistake; nothing was touched:\n  ${path} = "${value}": ${reason}`,
+  );
+});
+
+test("what holds more than the site's own is taken, and so is a box's address where another machine has it", () => {
+  const paths = pathsOf((s) => {
+    withServers(s);
+    Object.assign(s.lines[0], { interface: "eth1", gateway: "192.168.1.10" });
+    const to = ["203.0.113.0/24", "203.0.114.20/31", "172.16.0.0/12", "192.168.0.0/16", "203.0.113.11"];
+    s.bypass = [{ line: "ovh", to, hosts: ["192.168.1.10", "192.168.1.240/28"] }];
+  });
+  expect(paths).toEqual([]);
+});
+
 test.each([["sfr"], [1], [null], ["yes"]])("a fallback of %j is told", (fallback) => {
   expect(pathsOf((s) => Object.assign(s, { fallback }))).toEqual(["fallback"]);
 });
@@ -51,11 +91,13 @@ test("what is left out means all; the Pi's own address means the Pi", () => {
     s.bypass = [
       { line: "orange", ports: 53 },
       { line: "orange", to: ["198.51.100.0/24"], hosts: ["192.168.1.252", "192.168.1.10/32"] },
+      { line: "orange", dscp: 8, hosts: ["192.168.1.252/32"] },
     ];
   });
   expect(direct.bypass).toMatchObject([
     { protocols: ["tcp", "udp"], hosts: ["192.168.1.0/24"], pi: true },
     { protocols: [], hosts: ["192.168.1.10"], pi: true },
+    { hosts: [], pi: true },
   ]);
   expect(direct.ways).toEqual([{ mark: 0xad12, table: 21012, lines: ["orange", "ovh"] }]);
   expect(direct.fallback).toBe("main");
