@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { type Cidr, contains, isAddress, parseCidr } from "./address.ts";
-import { addressOrNetwork, choice, hostBits, isLabel, judged, list, told } from "./fields.ts";
-import { backwards, type PortRange, parsePorts } from "./forwards.ts";
+import { addressOrNetwork, choice, hostBits, isLabel, judged, list, oneOrMore, told } from "./fields.ts";
+import { backwards, type PortRange, portRange } from "./forwards.ts";
 import { boxAt } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
 import { notOnLan, ownNetworks } from "./networks.ts";
@@ -25,11 +25,7 @@ function parseDscp(value: unknown): number | undefined {
   return Number.isInteger(value) && Number(value) >= 0 && Number(value) <= 63 ? Number(value) : undefined;
 }
 
-/** Reads a port, a range, or a list of both; undefined when it is none. */
-function parsePortList(value: unknown): PortRange[] | undefined {
-  const ranges = (Array.isArray(value) ? value : [value]).map(parsePorts);
-  return ranges.length > 0 && ranges.every((range) => range !== undefined) ? ranges : undefined;
-}
+const ports = portRange("Write it such as 443 or 27000-27015; several in brackets, such as [80, 443].");
 
 const anywhere = {
   reason: "holds every address, and so chooses nothing",
@@ -41,15 +37,7 @@ const selectors = {
   /** Default: any, or with `ports` both TCP and UDP. */
   protocol: choice(["tcp", "udp", "both"], "Write tcp, udp or both.").optional(),
   /** Destination ports: one, a range `first-last`, or a list of them. */
-  ports: z
-    .custom<unknown>((value) => parsePortList(value) !== undefined, {
-      params: {
-        reason: "is neither a port, nor a range, nor a list of them",
-        mend: "Write it such as 443, 27000-27015 or [80, 443].",
-      },
-    })
-    .transform((value) => parsePortList(value)!)
-    .optional(),
+  ports: oneOrMore(ports, { none: "names no port" }).optional(),
   /** Whose: addresses and networks of the LAN, and `pi`. Default: all LAN hosts and the Pi. */
   hosts: list(
     judged((value) => {
@@ -211,7 +199,7 @@ export function directContradictions(site: Raw, lines: Raw[], lan: Cidr | undefi
       return [
         ...unknownLine(`${path}.line`, each.line, lines),
         ...choosesNothing(path, each, lan),
-        ...[each.ports].flat().flatMap((range) => backwards(`${path}.ports`, range)),
+        ...entries(`${path}.ports`, each.ports).flatMap((at) => backwards(at.path, at.value)),
         ...strangers(`${path}.hosts`, each.hosts, lan, lines, asRecord(site.pi)),
         ...reachedAnyway(`${path}.to`, each.to, site),
       ];

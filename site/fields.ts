@@ -55,6 +55,15 @@ export function list<Entry extends z.ZodType>(entry: Entry, bounds: Bounds = {})
   return z.array(entry).superRefine(telling(judge), { when: ({ value }) => Array.isArray(value) });
 }
 
+/** One entry by itself, or a list of them; parsed, a list. */
+export function oneOrMore<Value>(entry: z.ZodType<Value>, bounds: Bounds = {}) {
+  return z.custom<unknown>().transform((value, context) => {
+    const read = Array.isArray(value) ? list(entry, bounds).safeParse(value) : entry.safeParse(value);
+    context.issues.push(...((read.error?.issues ?? []) as z.core.$ZodRawIssue[]));
+    return [read.data ?? []].flat() as Value[];
+  });
+}
+
 /** A whole number within bounds; the unit is named in the message. */
 export function whole(min: number, max: number, unit: string) {
   const right = (value: unknown) => Number.isInteger(value) && Number(value) >= min && Number(value) <= max;

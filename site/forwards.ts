@@ -33,14 +33,17 @@ export function parsePorts(value: unknown): PortRange | undefined {
   return isPort(first) && isPort(last) ? { first: Number(first), last: Number(last) } : undefined;
 }
 
-const ports = z
-  .custom<number | string>((value) => parsePorts(value) !== undefined, {
-    params: {
-      reason: "is neither a port, 1 to 65535, nor a range of them",
-      mend: "Write a port such as 443, or the first and the last with a hyphen, such as 27000-27015; one entry for each.",
-    },
-  })
-  .transform((value) => parsePorts(value)!);
+/** A port, or ports as `first-last`. */
+export function portRange(mend: string) {
+  const params = { reason: "is neither a port, 1 to 65535, nor a range of them", mend };
+  return z
+    .custom<number | string>((value) => parsePorts(value) !== undefined, { params })
+    .transform((value) => parsePorts(value)!);
+}
+
+const ports = portRange(
+  "Write a port such as 443, or the first and the last with a hyphen, such as 27000-27015; one entry for each.",
+);
 
 const protocols = { tcp: ["tcp"], udp: ["udp"], both: ["tcp", "udp"] } as const;
 

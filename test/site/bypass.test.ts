@@ -28,7 +28,11 @@ test.each([
   ["a protocol without ports that nobody knows", ".protocol", { line: "ovh", protocol: "sctp" }],
   ["a port in words", ".ports", { line: "ovh", ports: "http" }],
   ["no port", ".ports", { line: "ovh", ports: [] }],
-  ["a range backwards, in a list", ".ports", { line: "ovh", ports: [80, "90-85"] }],
+  ["a wrong port among right ones", ".ports[1]", { line: "ovh", ports: [80, "x", "90-95"] }],
+  ["nothing among ports", ".ports[0]", { line: "ovh", ports: [null, 80] }],
+  ["a list within the list", ".ports[0]", { line: "ovh", ports: [[80]] }],
+  ["a range backwards", ".ports", { line: "ovh", ports: "90-85" }],
+  ["a range backwards, in a list", ".ports[1]", { line: "ovh", ports: [80, "90-85"] }],
   ["a host of another network", ".hosts[1]", { line: "ovh", hosts: ["pi", "192.168.2.7"] }],
   ["a network larger than the LAN", ".hosts[0]", { line: "ovh", hosts: ["192.168.0.0/16"] }],
   ["a host by name", ".hosts[0]", { line: "ovh", hosts: ["nas"] }],
@@ -37,9 +41,9 @@ test.each([
   ["a destination on the LAN", ".to[0]", { line: "ovh", to: ["192.168.1.10"] }],
   ["no code point", ".dscp", { line: "ovh", dscp: 64 }],
   ["a word that is none", ".dscp", { line: "ovh", dscp: "constructor" }],
-  ["the how-to's word for a field", ".port", { line: "ovh", port: 80 }],
+  ["the how-to's word for a field", ".port", { line: "ovh", dscp: "ef", port: 80 }],
 ])("%s is told", (_, field, bypass) => {
-  expect(pathsOf((s) => (s.bypass = [bypass]))).toContain(`bypass[0]${field}`);
+  expect(pathsOf((s) => (s.bypass = [bypass]))).toEqual([`bypass[0]${field}`]);
 });
 
 const hostKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
