@@ -123,7 +123,7 @@ export function planDirect(
   bypass: z.output<typeof bypassField>,
   fallback: boolean | string,
   lines: { name: string }[],
-  { address, network }: Cidr,
+  lan: Cidr,
 ): Direct {
   const names = lines.map(({ name }) => name);
   const ways = names.map((_, index) => ({
@@ -132,21 +132,55 @@ export function planDirect(
     lines: [...names.slice(index), ...names.slice(0, index)],
   }));
   const wayOf = (line: string) => ways[names.indexOf(line)]!;
-  const isPi = (host: string) => ["pi", address].includes(single(host));
   const used = new Set([fallback, ...bypass.map(({ line }) => line)]);
   return {
-    bypass: bypass.map(({ line, protocol, ports = [], hosts = [network, "pi"], to = [], dscp }) => ({
-      mark: wayOf(line).mark,
-      protocols: protocolsOf(protocol ?? (ports.length > 0 ? "both" : undefined)),
-      ports: mergeRanges(ports),
-      hosts: outermost(hosts.filter((host) => !isPi(host))),
-      pi: hosts.some(isPi),
-      to: outermost(to),
-      dscp,
-    })),
+    bypass: bypass.map((each) => ({ mark: wayOf(each.line).mark, ...choiceOf(each, lan) })),
     ways: ways.filter((_, index) => used.has(names[index]!)),
     fallback: typeof fallback === "string" ? wayOf(fallback) : fallback ? "main" : undefined,
   };
+}
+
+/** What an entry chooses, whatever its line. */
+function choiceOf(
+  { protocol, ports = [], hosts, to = [], dscp }: z.output<typeof bypassField>[number],
+  { address, network }: Cidr,
+): Omit<Bypass, "mark"> {
+  const all = hosts ?? [network, "pi"];
+  const isPi = (host: string) => ["pi", address].includes(single(host));
+  return {
+    protocols: protocolsOf(protocol ?? (ports.length > 0 ? "both" : undefined)),
+    ports: mergeRanges(ports),
+    hosts: outermost(all.filter((host) => !isPi(host))),
+    pi: all.some(isPi),
+    to: outermost(to),
+    dscp,
+  };
+}
+
+/** The entries that are left nothing by an earlier one, with that: the first that fits counts. */
+export function eclipsed(bypass: unknown, lan: Cidr): { index: number; by: number }[] {
+  const choices = bypassField.parse(bypass).map((each) => choiceOf(each, lan));
+  return choices.flatMap((choice, index) => {
+    const by = choices.findIndex((earlier) => covers(earlier, choice));
+    return by < index ? [{ index, by }] : [];
+  });
+}
+
+/** Whether a choice holds all that the other one does. Where it names nothing of a kind, anything of that will do. */
+function covers(one: Omit<Bypass, "mark">, other: Omit<Bypass, "mark">): boolean {
+  const within = (network: string, all: string[]) => all.some((each) => standsIn(each, network));
+  const every = <Value>(all: Value[], some: Value[], held: (value: Value) => boolean) =>
+    all.length === 0 || (some.length > 0 && some.every(held));
+  return (
+    every(one.protocols, other.protocols, (each) => one.protocols.includes(each)) &&
+    every(one.ports, other.ports, ({ first, last }) =>
+      one.ports.some((range) => range.first <= first && last <= range.last),
+    ) &&
+    every(one.to, other.to, (each) => within(each, one.to)) &&
+    other.hosts.every((each) => within(each, one.hosts)) &&
+    (one.pi || !other.pi) &&
+    (one.dscp === undefined || one.dscp === other.dscp)
+  );
 }
 
 function protocolsOf(protocol: "tcp" | "udp" | "both" | undefined): Bypass["protocols"] {

@@ -1,4 +1,5 @@
 import { isAddress, isBetween, isPrivate, parseCidr } from "./address.ts";
+import { eclipsed } from "./bypass.ts";
 import { parseRate } from "./rate.ts";
 import { asRecord, asRecords, type Raw, rawServers } from "./raw.ts";
 
@@ -104,6 +105,7 @@ function idleFields(site: Raw, lines: Raw[], { mode = "balance-rr" }: Raw): stri
     ...idleWatch(asRecord(site.watch), lines),
     ...idleLatency(lines, mode),
     ...idleReplayWindow(asRecord(site.vpn), lines),
+    ...idleBypass(site),
   ];
 }
 
@@ -138,6 +140,16 @@ function idleReplayWindow(vpn: Raw, lines: Raw[]): string[] {
   if (!lines.every(({ protocol }) => protocol === "tcp")) return [];
   const paths = given("vpn.replayWindow", asRecord(vpn.replayWindow), ["packets", "seconds"]);
   return noEffect(paths, "where all lines go by TCP, which brings packets in order", "Take it out.");
+}
+
+function idleBypass({ bypass, pi }: Raw): string[] {
+  return eclipsed(bypass, parseCidr(asRecord(pi).address)!).flatMap(({ index, by }) =>
+    noEffect(
+      [`bypass[${index}]`],
+      `behind bypass[${by}], which chooses all of that already`,
+      "Put the narrower one first, or take it out.",
+    ),
+  );
 }
 
 /** The paths of those of the fields that a section gives. */

@@ -98,6 +98,49 @@ test.each<[string, string[], (site: any) => void]>([
     },
   ],
   [
+    "entries of a bypass behind one that chooses all of theirs",
+    [
+      "bypass[1]: without effect behind bypass[0], which chooses all of that already",
+      "bypass[2]: without effect behind bypass[0]",
+      "bypass[4]: without effect behind bypass[3]",
+      "bypass[6]: without effect behind bypass[5]",
+      "bypass[8]: without effect behind bypass[7]",
+    ],
+    (s) => {
+      s.bypass = [
+        { line: "ovh", ports: ["1000-2000", "2001-3000"] },
+        { line: "orange", protocol: "tcp", ports: "1500-2500", hosts: ["pi"] },
+        { line: "orange", ports: [1000, 3000], dscp: "ef", to: ["198.51.100.7"] },
+        { line: "orange", hosts: ["192.168.1.32/28", "pi"] },
+        { line: "ovh", hosts: ["192.168.1.252", "192.168.1.33"], protocol: "udp" },
+        { line: "ovh", to: ["198.51.100.0/24", "192.0.2.9"] },
+        { line: "ovh", to: ["198.51.100.64/26", "192.0.2.9/32"] },
+        { line: "ovh", dscp: "cs5" },
+        { line: "ovh", dscp: 40, hosts: ["192.168.1.10"] },
+      ];
+    },
+  ],
+  [
+    "entries of a bypass behind narrower ones, or beside them",
+    [],
+    (s) => {
+      const web = { line: "ovh", protocol: "tcp", ports: [80, "443-450"], to: ["198.51.100.0/24"], dscp: 8 };
+      s.bypass = [
+        { ...web, hosts: ["192.168.1.32/28"] },
+        { ...web, hosts: ["192.168.1.32/27"] },
+        { ...web, hosts: ["pi"] },
+        { ...web, ports: "449-451" },
+        { ...web, protocol: "both" },
+        { ...web, to: ["198.51.100.0/24", "198.51.101.1"] },
+        { ...web, dscp: 10 },
+        { ...web, dscp: undefined },
+        { ...web, to: undefined },
+        { ...web, ports: undefined },
+        { ...web, ports: undefined, protocol: undefined },
+      ];
+    },
+  ],
+  [
     "the share of a queue that is off",
     ["qos.share: without effect while qos.enabled is false. Take one of the two out."],
     (s) => (s.qos = { enabled: false, share: 0.9 }),
