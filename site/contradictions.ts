@@ -118,7 +118,7 @@ function names(lines: Raw[]): Mistake[] {
 
 function bondInterface(lines: Raw[], pi: Raw, value: unknown): Mistake[] {
   const name = value ?? "bond0";
-  const others = [pi.interface ?? "eth0", ...lines.map((line) => line.interface), "lo"];
+  const others = [pi.interface ?? "eth0", ...lines.map((line) => line.interface)];
   const isTap = typeof name === "string" && /^tap\d+$/.test(name);
   if (!others.includes(name) && !isTap) return [];
   const mend = `Choose a name that no other interface of the Pi has, such as ${name === "bond0" ? "bond1" : "bond0"}.`;

@@ -191,17 +191,28 @@ export const label = (what: string, max: number) =>
     `Use 1 to ${max} small letters and digits, a letter first: it becomes part of file and interface names.`,
   );
 
+/** What Linux itself has among interfaces: the settings of all, and of those to come; the loopback; the list of bonds. */
+const reserved = ["all", "default", "lo", "bonding_masters"];
+
+function nameOfInterface(form: RegExp, reason: string, mend: string) {
+  return judged((value) => {
+    if (typeof value !== "string" || !form.test(value)) return { reason, mend };
+    return reserved.includes(value)
+      ? { reason: "is a name that Linux keeps for its own use", mend }
+      : undefined;
+  });
+}
+
 /** A network interface as the host names it. */
-export const interfaceName = told(
-  // Linux has "all" and "default" where it keeps interfaces' settings.
-  (value) => /^(?!(all|default|lo)$)[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/.test(value),
+export const interfaceName = nameOfInterface(
+  /^[A-Za-z0-9][A-Za-z0-9._-]{0,14}$/,
   "is no name of a network interface",
   "Write it as `ip link` on the host shows it, such as eth0.",
 );
 
 /** An interface of our own making. */
-export const ownInterfaceName = told(
-  (value) => /^(?!(all|default|lo)$)[A-Za-z][A-Za-z0-9_-]{0,14}$/.test(value),
+export const ownInterfaceName = nameOfInterface(
+  /^[A-Za-z][A-Za-z0-9_-]{0,14}$/,
   "is no name for a bond",
   "Use 1 to 15 letters, digits, - and _, a letter first, such as bond0.",
 );

@@ -95,7 +95,24 @@ function among(lines: Line[], kind: (line: Line) => boolean): Line[] {
 
 /** What one line's tunnels can't be, and what the tunnels of several can't be together. */
 export function tunnelContradictions(lines: Raw[], vpn: Raw, bond: Raw, site: Raw): Mistake[] {
-  return [...ports(lines, vpn.firstPort, loginPorts(site)), ...fragments(lines), ...sizes(lines, bond.mtu)];
+  return [
+    ...ports(lines, vpn.firstPort, loginPorts(site)),
+    ...fragments(lines),
+    ...sizes(lines, bond.mtu),
+    ...twice(vpn.ciphers),
+  ];
+}
+
+/** A cipher that is named again; what is no cipher is told by itself. */
+function twice(given: unknown): Mistake[] {
+  const all: unknown[] = Array.isArray(given) ? given : [];
+  return all.flatMap((value, index) => {
+    const first = all.indexOf(value);
+    if (first === index || !ciphers.some((each) => each === value)) return [];
+    const reason = `vpn.ciphers[${first}] names it already`;
+    const mend = "Take it out: each cipher stands once, where it is to be preferred.";
+    return [{ path: `vpn.ciphers[${index}]`, value, reason, mend }];
+  });
 }
 
 /** Each tunnel's port on the server, by the same count as the plan's. */

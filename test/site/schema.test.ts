@@ -155,6 +155,11 @@ describe("each wrong value is told with its path", () => {
     ],
     ["a bind to a name", "vpn.bind", (s) => (s.vpn = { bind: "eth0" })],
     ["the how-to's cipher", "vpn.ciphers[0]", (s) => (s.vpn = { ciphers: ["AES-256-CBC"] })],
+    [
+      "a cipher twice",
+      "vpn.ciphers[2]",
+      (s) => (s.vpn = { ciphers: ["AES-256-GCM", "CHACHA20-POLY1305", "AES-256-GCM"] }),
+    ],
     ["no cipher", "vpn.ciphers", (s) => (s.vpn = { ciphers: [] })],
     ["a queue of no packets", "vpn.txqueuelen", (s) => (s.vpn = { txqueuelen: 0 })],
     [
@@ -692,6 +697,20 @@ test.each<[string, (site: any) => void, string]>([
   const { message, mistakes } = mistakesOf(change);
   expect(message).toContain(text);
   expect(new Set(mistakes.map(({ path }) => path)).size).toBe(mistakes.length);
+});
+
+test.each(["all", "default", "lo", "bonding_masters"])("no interface is called %s", (name) => {
+  const { mistakes } = mistakesOf((s) => {
+    s.bond = { interface: name };
+    s.pi.interface = name;
+    s.lines[0].interface = name;
+  });
+  const reason = "is a name that Linux keeps for its own use";
+  expect(mistakes.map((mistake) => [mistake.path, mistake.reason]).sort()).toEqual([
+    ["bond.interface", reason],
+    ["lines[0].interface", reason],
+    ["pi.interface", reason],
+  ]);
 });
 
 test("a text where a list is wanted is one mistake, however long it is", () => {
