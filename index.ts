@@ -1,4 +1,5 @@
 import * as pulumi from "@pulumi/pulumi";
+import { readStackFile } from "./commands/config.ts";
 import { activate } from "./components/activate.ts";
 import { AdslLine } from "./components/adslLine/adslLine.ts";
 import { Bond } from "./components/bond/bond.ts";
@@ -9,8 +10,9 @@ import { Pi } from "./components/pi/pi.ts";
 import { inspectHosts } from "./components/preflight/preflight.ts";
 import { RemoteServer } from "./components/remoteServer/remoteServer.ts";
 import { ConfigError } from "./site/mistake.ts";
-import { loginOf, type OvhLogin, refuseLogin } from "./site/ovh.ts";
+import { loginOf, type OvhLogin, readableParts, refuseLogin } from "./site/ovh.ts";
 import { everyServer, planSite } from "./site/plan.ts";
+import { asRecord, type Raw, rawServers } from "./site/raw.ts";
 import { parseSite, type Site } from "./site/schema.ts";
 import { warningsOf } from "./site/warnings.ts";
 
@@ -20,10 +22,11 @@ const site = readSite(config);
 for (const warning of warningsOf(config)) await pulumi.log.warn(warning);
 const plan = planSite(site);
 const all = everyServer(plan);
+const written = await writtenSite();
 const lookedUp = await Promise.all(
   [site.server, ...site.backups].map((given, index) => {
     const path = index === 0 ? "server.ovh" : `backups[${index - 1}].ovh`;
-    return lookUpServer(all[index]!, readLogin(path, given.ovh));
+    return lookUpServer(all[index]!, readLogin(path, given.ovh, rawServers(written)[index]?.raw.ovh));
   }),
 );
 const found = await inspectHosts(plan);
@@ -67,14 +70,24 @@ export const backups = plan.backups.map(({ server: { host, address } }, index) =
 export const monthlyCost = plan.cost ?? "unknown: the config has no prices";
 
 /** The login to OVH's API that a section of the config holds; none leaves it to the environment. */
-function readLogin(path: string, given: Site["server"]["ovh"]): OvhLogin | undefined {
+function readLogin(path: string, given: Site["server"]["ovh"], asWritten: unknown): OvhLogin | undefined {
   if (!given) return undefined;
   const login = loginOf(given);
   // Pulumi tells the program which keys of the config are encrypted, in whole or in part.
   const encrypted = (process.env.PULUMI_CONFIG_SECRET_KEYS ?? "").includes('"adsl-bonding:site"');
-  const refusal = refuseLogin(path, login, encrypted, process.env);
+  const readable = readableParts(login, encrypted, asWritten);
+  const refusal = refuseLogin(path, login, readable, process.env);
   if (refusal) throw new pulumi.RunError(refusal);
   return login;
+}
+
+/**
+ * The site as the stack's own file has it, its secrets encrypted; without fields where that can't be read. Where the config comes
+ * from elsewhere, as by `--config-file`, it is another one.
+ */
+async function writtenSite(): Promise<Raw> {
+  const file = await readStackFile(import.meta.dirname, pulumi.getStack()).catch(() => undefined);
+  return asRecord(file?.site);
 }
 
 function readSite(raw: unknown): Site {

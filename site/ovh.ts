@@ -1,7 +1,7 @@
 import { z } from "zod";
 import { told } from "./fields.ts";
 import type { Mistake } from "./mistake.ts";
-import type { Raw } from "./raw.ts";
+import { asRecord, type Raw } from "./raw.ts";
 
 /** OVH's regions and brands, as its API clients call them. */
 const endpoints = [
@@ -69,19 +69,31 @@ const variables = [
 ];
 
 /**
+ * The parts of a login that everybody can read in the config. Pulumi tells of the site as a whole alone, that some of it is
+ * encrypted; which parts are shows in the stack's own file, where what is not stands as the program gets it.
+ * @param encrypted whether Pulumi keeps any part of the site as a secret
+ * @param written the same section as that file has it; anything else where it is not known
+ */
+export function readableParts(login: OvhLogin | undefined, encrypted: boolean, written: unknown): string[] {
+  if (!login) return [];
+  return credentials.filter((name) => !encrypted || asRecord(written)[name] === login[name]);
+}
+
+/**
  * Why the API can't be asked; undefined when it can.
  * @param path of the section in the config
  * @param login of the config
- * @param encrypted whether the stack's config keeps the site's secrets as such
+ * @param readable the parts of it that everybody can read there
  */
 export function refuseLogin(
   path: string,
   login: OvhLogin | undefined,
-  encrypted: boolean,
+  readable: string[],
   environment: Record<string, string | undefined>,
 ): string | undefined {
-  if (login && !encrypted) {
-    return `${path}: the login stands in the config for everybody to read. Set each part of it with \`pulumi config set --secret --path adsl-bonding:site.${path}.applicationKey\` (applicationSecret, consumerKey), and have OVH make you new keys.`;
+  if (readable.length > 0) {
+    const paths = readable.map((name) => `${path}.${name}`);
+    return `${paths.join(", ")}: not encrypted, for everybody to read in the stack's config. Set each with \`pulumi config set --secret --path adsl-bonding:site.${paths[0]}\`, and have OVH make you new keys.`;
   }
   if (login || variables.some((names) => names.every((name) => environment[name]))) return undefined;
   return `${path}: there is no login to OVH's API. Set ${variables[0]!.join(", ")} in the environment, or applicationKey, applicationSecret and consumerKey in ${path} as secrets; or take ${path} out: nothing else needs it.`;

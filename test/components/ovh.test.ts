@@ -137,6 +137,25 @@ test("the program refuses a login that is not encrypted, and takes one that is",
   expect(JSON.stringify(commands)).not.toMatch(/app-key|app-secret|consumer-key/);
 });
 
+test("the program refuses what of a login the stack's file has in plain text, though the rest is encrypted", async () => {
+  vi.stubEnv("PULUMI_CONFIG_SECRET_KEYS", '["adsl-bonding:site"]');
+  const spare = { ...exampleSite().server, name: "spare", address: "203.0.114.20" };
+  // biome-ignore lint/suspicious/noExplicitAny: see exampleSite
+  const withLogin = (given: object) => (site: any) => {
+    site.backups = [{ ...spare, ovh: { serviceName, ...given } }];
+  };
+  const file = exampleSite(withLogin({ ...login, applicationKey: { secure: "v1:AAAA:BBBB" } }));
+  const readStackFile = vi.fn(async (_root: string, _stack: string) => ({ site: file }));
+  vi.doMock("../../commands/config.ts", () => ({ readStackFile }));
+  const refused = await declare(withLogin(login), { answer }).catch((error: Error) => error.message);
+  vi.doUnmock("../../commands/config.ts");
+  expect(refused).toMatch(
+    /^backups\[0\]\.ovh\.applicationSecret, backups\[0\]\.ovh\.consumerKey: not encrypted/,
+  );
+  expect(refused).not.toMatch(/app-secret|consumer-key/);
+  expect(readStackFile).toHaveBeenCalledWith(process.cwd(), "dev");
+});
+
 test("without server.ovh OVH's package is not even loaded", async () => {
   vi.resetModules();
   vi.doMock("@ovhcloud/pulumi-ovh", () => {

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { loginOf, refuseLogin } from "../../site/ovh.ts";
+import { loginOf, readableParts, refuseLogin } from "../../site/ovh.ts";
 import { parseSite } from "../../site/schema.ts";
 import { exampleSite } from "../example.ts";
 
@@ -58,17 +58,39 @@ test("no error shows a part of the login, however it is written", () => {
 const environment = { OVH_APPLICATION_KEY: "a", OVH_APPLICATION_SECRET: "b", OVH_CONSUMER_KEY: "c" };
 
 test("a login comes encrypted in the config, or whole in the environment", () => {
-  expect(refuseLogin("server.ovh", login, true, {})).toBeUndefined();
-  expect(refuseLogin("server.ovh", undefined, false, environment)).toBeUndefined();
+  expect(refuseLogin("server.ovh", login, [], {})).toBeUndefined();
+  expect(refuseLogin("server.ovh", undefined, [], environment)).toBeUndefined();
   expect(
-    refuseLogin("server.ovh", undefined, false, { OVH_CLIENT_ID: "a", OVH_CLIENT_SECRET: "b" }),
+    refuseLogin("server.ovh", undefined, [], { OVH_CLIENT_ID: "a", OVH_CLIENT_SECRET: "b" }),
   ).toBeUndefined();
 });
 
 test("a login that everybody can read, half a one, or none is refused", () => {
-  expect(refuseLogin("server.ovh", login, false, environment)).toMatch(/config set --secret/);
-  expect(refuseLogin("server.ovh", undefined, true, { ...environment, OVH_CONSUMER_KEY: "" })).toMatch(
+  const all = Object.keys(login);
+  expect(refuseLogin("server.ovh", login, all, environment)).toMatch(/config set --secret/);
+  expect(refuseLogin("server.ovh", undefined, [], { ...environment, OVH_CONSUMER_KEY: "" })).toMatch(
     /OVH_CONSUMER_KEY/,
   );
-  expect(refuseLogin("server.ovh", login, false, {})).not.toMatch(/app-key|app-secret|consumer-key/);
+  expect(refuseLogin("server.ovh", login, all, {})).not.toMatch(/app-key|app-secret|consumer-key/);
+});
+
+test("one part that is encrypted lets no other through", () => {
+  const secure = { secure: "v1:AAAA:BBBB" };
+  const written = { serviceName, ...login, applicationKey: secure };
+  expect(readableParts(login, true, written)).toEqual(["applicationSecret", "consumerKey"]);
+  expect(readableParts(login, true, { ...written, applicationSecret: secure, consumerKey: secure })).toEqual(
+    [],
+  );
+  expect(refuseLogin("backups[0].ovh", login, readableParts(login, true, written), environment)).toMatch(
+    /^backups\[0\]\.ovh\.applicationSecret, backups\[0\]\.ovh\.consumerKey: .*adsl-bonding:site\.backups\[0\]\.ovh\.applicationSecret`/,
+  );
+});
+
+test("where the stack's file isn't known, or is another one, Pulumi's word on the site counts", () => {
+  const other = { applicationKey: "an older one", applicationSecret: 5, consumerKey: null };
+  for (const written of [undefined, null, "text", { secure: "v1:AAAA:BBBB" }, other]) {
+    expect(readableParts(login, true, written)).toEqual([]);
+    expect(readableParts(login, false, written)).toEqual(Object.keys(login));
+    expect(readableParts(undefined, false, written)).toEqual([]);
+  }
 });
