@@ -1,10 +1,10 @@
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
-import { down, exec, facts, kill, reset, start, up } from "../../lab/index.ts";
+import { down, exec, facts, kill, lose, reset, restore, start, up } from "../../lab/index.ts";
 import { openStack, type Stack } from "../../lab/stack.ts";
 import { attempt } from "../../lab/system.ts";
-import { must, mustUp, tracesOn, whole } from "./site.ts";
+import { eventually, must, mustUp, strictInput, tracesOn, whole } from "./site.ts";
 
 /** A second server, in another network of the internet. */
 const labFile = fileURLToPath(new URL("backup.json", import.meta.url));
@@ -22,12 +22,18 @@ const bonds = [
   ["spare", "bond-dev"],
 ] as const;
 
+/** The spare's owner has a firewall that takes nothing but logins; it has settings of its own. */
+const letThrough = { input: ["inet strict input"] };
+const ofSpare = { bind: spare, network: "172.16.20.0/30", letThrough };
+
 let stack: Stack;
 
 beforeAll(async () => {
   await up({ site: labFile });
   await reset();
   stack = await openStack(await facts());
+  await must("spare", "apt-get -qq update && apt-get -qq -y --no-install-recommends install nftables", 300);
+  await must("spare", "nft -f -", 60, strictInput);
 });
 
 // Other scenarios want the usual site.
@@ -103,6 +109,7 @@ test("a backup is added to a site that runs, whose bond leads to it until then; 
   await mustUp(stack);
   await whole(bonds[0], 30);
   await stack.configure((site) => {
+    Object.assign(site.backups[0], ofSpare);
     site.forwards = [
       { ports: 8080, to: client, toPorts: 80 },
       { ports: 2200, to: "192.168.1.252" },
@@ -111,6 +118,8 @@ test("a backup is added to a site that runs, whose bond leads to it until then; 
   await mustUp(stack);
   for (const bond of bonds) await whole(bond, 30);
   expect(await externalAddress()).toBe(main);
+  expect(await must("spare", "ip -4 -o addr show dev bond-dev")).toContain("172.16.20.1/30");
+  expect(await must("spare", "ss -Hlun sport = :1194")).toContain(`${spare}:1194`);
   expect(await mustUp(stack)).not.toMatch(/\d+ (created|updated|deleted|changes)/);
 });
 
@@ -175,6 +184,17 @@ test("meanwhile forwarded ports answer under the backup's address, and the Pi it
   expect((await exec("pi", perl(listener, far, 2))).stdout).toMatch(/whole$/m);
 });
 
+test("meanwhile the lines are watched by the backup, and rules that somebody flushes know of the dead bond again", async () => {
+  const watch = (what: string) => `journalctl -q -o cat -u adsl-dev-watch | grep -q '${what}'`;
+  await must("pi", "nft flush ruleset");
+  await eventually("pi", "nft list set inet adsl_bonding_dev dead | grep -q elements", 15);
+  await lose("ovh", 25, "in");
+  await eventually("pi", watch("ovh is out"), 20);
+  await restore("ovh");
+  await eventually("pi", watch("ovh is used again"), 90);
+  await whole(["pi", "bond-spare"], 10);
+});
+
 test("status tells so, and an up says what to do", async () => {
   const { stdout } = await attempt(
     process.execPath,
@@ -226,7 +246,7 @@ test("a backup takes a dead server's place in the config, and nothing is removed
   await kill("server");
   await stack.configure((site) => {
     const { name: _, ...promoted } = site.backups[0];
-    site.server = promoted;
+    site.server = { ...promoted, letThrough };
     delete site.backups;
   });
   expect(await mustUp(stack)).toContain("no longer spare: nothing was removed");
@@ -247,7 +267,7 @@ test("the old server, well again, becomes the backup, as it stands; taken out of
     stack.configure((site) => {
       const { name: _, ...promoted } = site.backups[0];
       const old = { ...site.server, name: "old" };
-      site.server = promoted;
+      site.server = { ...promoted, letThrough };
       site.backups = [old];
       also(site);
     });

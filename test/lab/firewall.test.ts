@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { externalAddress } from "../../lab/demo.ts";
-import { reboot } from "../../lab/index.ts";
+import { exec, reboot } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { seenBy, tunnelsAgain, withoutTunnels } from "./direct.ts";
-import { eventually, must, mustUp, pristineSite, slavesSettle } from "./site.ts";
+import { eventually, must, mustUp, pristineSite, slavesSettle, strictInput } from "./site.ts";
 
-// A server whose owner runs ufw, which drops whatever nobody has allowed, and a Pi that forwards as one with Docker does: what that knows.
+// A server whose owner runs ufw, which drops whatever nobody has allowed, and a Pi that forwards as one with Docker does: what that knows;
+// and that takes nothing but logins.
 let stack: Stack;
 const before: Record<string, string> = {};
 
@@ -22,7 +23,12 @@ beforeAll(async () => {
     "sed -i 's/^IPV6=.*/IPV6=no/' /etc/default/ufw && ufw limit 22/tcp && ufw --force enable",
     120,
   );
-  await must("pi", "apt-get -qq update && apt-get -qq -y --no-install-recommends install iptables", 300);
+  await must(
+    "pi",
+    "apt-get -qq update && apt-get -qq -y --no-install-recommends install iptables nftables",
+    300,
+  );
+  await must("pi", "nft -f -", 60, strictInput);
   // Whoever deploys reaches the server through it.
   await must(
     "pi",
@@ -43,6 +49,9 @@ test("what ufw drops is named before anything is touched, with the exception tha
   expect(stdout).toMatch(/server: its firewall takes few logins by SSH within a time \(.*recent/);
   expect(stdout).toContain("pi: its firewall's chain ip filter FORWARD drops what is forwarded");
   expect(stdout).toContain("write `letThrough: { forward: [ip filter FORWARD] }` under pi");
+  expect(stdout).toMatch(
+    /pi: its firewall's chain inet strict input drops .* neither of ICMP nor of bond0.*`letThrough: \{ input: \[inet strict input\] \}` under pi/,
+  );
   await must("server", "test ! -e /usr/local/sbin/adsl-bonding-dev");
   await must("server", "ufw delete limit 22/tcp && ufw allow 22/tcp", 120);
   for (const host of ["pi", "server"]) before[host] = await must(host, rules);
@@ -52,7 +61,7 @@ test("with the exceptions in the config the site works beside ufw, and takes tun
   await must("server", "echo 192.0.2.11 ovh.example.net >>/etc/hosts");
   await stack.configure((site) => {
     site.server.letThrough = { forward: ["ip filter FORWARD"], input: ["ip filter INPUT"] };
-    site.pi.letThrough = { forward: ["ip filter FORWARD"] };
+    site.pi.letThrough = { forward: ["ip filter FORWARD"], input: ["inet strict input"] };
     site.vpn = { sources: ["ovh.example.net", "192.0.2.12"] };
   });
   await mustUp(stack);
@@ -60,6 +69,9 @@ test("with the exceptions in the config the site works beside ufw, and takes tun
   expect(await externalAddress()).toBe("203.0.113.10");
   expect(await must("server", "ufw status")).toMatch(/Status: active/);
   expect(await must("pi", "iptables -S FORWARD")).toContain("adsl-bonding-dev");
+  // The far end alone is answered.
+  await must("server", "ping -n -q -c 2 172.16.16.2");
+  expect((await exec("client", "ping -n -q -c 2 -W 1 192.168.1.252")).code).not.toBe(0);
   // What leaves past the bond is let through as well.
   await withoutTunnels(3);
   expect(Object.values(seenBy).filter((address) => address !== seenBy.server)).toContain(
@@ -93,5 +105,6 @@ test("destroy takes the exceptions back, and leaves ufw's rules as they were", a
   const { code, stdout, stderr } = await stack.pulumi(["destroy", "--yes", "--skip-preview"]);
   expect(code, stdout + stderr).toBe(0);
   for (const host of ["pi", "server"]) expect(await must(host, rules), host).toBe(before[host]);
+  expect(await must("pi", "nft list table inet strict")).not.toContain("adsl-bonding");
   expect(await must("server", "ufw status")).toMatch(/Status: active/);
 });

@@ -243,3 +243,35 @@ test("in active-backup a line that loses a quarter is left by both ends within 1
   expect(back).toBeLessThan(80);
   await slavesSettle(2, 10);
 });
+
+test("with the hash layer2 all goes over one line; a keepalive of the config's own is what ends a tunnel", async () => {
+  await stack.configure((site) => {
+    site.bond = { mode: "balance-xor", hashPolicy: "layer2" };
+    site.vpn = { keepalive: { interval: 2, timeout: 8 } };
+  });
+  await mustUp(stack);
+  await slavesSettle(2);
+  for (const [host, bond] of ends) {
+    expect(await bonding(host, bond)).toContain("Transmit Hash Policy: layer2 (0)");
+  }
+  const before = await sent();
+  await measure({ via: "bond", direction: "down", bytes: 2_000_000, flows: 8 });
+  const shares = (await sent()).map((bytes, n) => bytes - before[n]!);
+  console.log(`bytes of 8 downloads over each line, layer2: ${shares.join(", ")}`);
+  expect(Math.max(...shares)).toBeGreaterThan(2_000_000);
+  expect(Math.min(...shares)).toBeLessThan(100_000);
+  const cutAt = await now();
+  await cut("orange");
+  const told = "journalctl -q -o short-unix -u adsl-dev-tunnel@orange";
+  await eventually("server", `${told} --since @${Math.floor(cutAt)} | grep -q 'Inactivity timeout'`, 30);
+  const ended = /^(\d+\.\d+) .*Inactivity timeout/m.exec(
+    await must("server", `${told} --since @${Math.floor(cutAt)}`),
+  )!;
+  const silent = Number(ended[1]) - cutAt;
+  console.log(`a tunnel was ended after ${silent.toFixed(1)} s of silence`);
+  // Its last word may have come up to an interval before the cut.
+  expect(silent).toBeGreaterThan(5.5);
+  expect(silent).toBeLessThan(11);
+  await restore("orange");
+  await slavesSettle(2, 60);
+});

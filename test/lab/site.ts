@@ -163,3 +163,14 @@ export async function sysctlsOn(host: string): Promise<string> {
      grep . ip_forward conf/all/*_redirects conf/default/*_redirects conf/eth0/*_redirects conf/eth0/rp_filter`,
   );
 }
+
+/** A firewall of somebody's own that takes logins and answers, and drops all else that comes in, pings too. */
+export const strictInput = `table inet strict {
+  chain input {
+    type filter hook input priority filter; policy drop;
+    ct state established,related accept
+    iifname "lo" accept
+    tcp dport 22 accept
+  }
+}
+`;
