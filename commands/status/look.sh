@@ -66,7 +66,14 @@ events() {
   set -- "_SYSTEMD_UNIT=adsl-$SITE-watch.service"
   for unit in hangup detour gateways; do set -- "$@" + "_SYSTEMD_UNIT=adsl-$SITE-$unit.service"; done
   journalctl -q -n 12 -o short-unix "$@" 2>/dev/null | sed -nE 's/^([0-9]+)\.[0-9]+ [^ ]+ [^ ]+: (.*)/\1 \2/p' |
+    grep -vE 'loss is (not )?seen$' |
     while read -r event; do tell event "$event"; done
+}
+
+# The watch's last word on whether it sees loss at all.
+blind() {
+  journalctl -q -r -n 1 -o cat -g 'loss is (not )?seen' "_SYSTEMD_UNIT=adsl-$SITE-watch.service" 2>/dev/null | grep -q 'not seen' &&
+    tell blind yes
 }
 
 # Whatever takes its time goes on beside the others.
@@ -93,6 +100,7 @@ awk '/^Slave Interface:/ { slave = $3 } slave && /^MII Status:/ { print "slave="
 tell leaves "$(ip -4 -o route get 192.0.2.1 2>/dev/null | sed -nE 's/.* dev ([^ ]+).* src ([0-9.]+).*/\1 \2/p')"
 changes
 [ -z "$INTERFACE" ] || events
+[ -z "$INTERFACE" ] || blind
 wait
 sed -nE 's/^([0-9]+) packets transmitted, ([0-9]+) received.*/ping=\1 \2/p; s|^rtt [^=]*= [^/]*/([0-9.]+)/.*|ping_ms=\1|p' "$work/ping"
 [ ! -e "$work/full" ] || sed -nE "s/^([0-9]+) packets transmitted, ([0-9]+) received.*/full=\1 \2 $mtu/p" "$work/full"

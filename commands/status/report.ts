@@ -250,6 +250,10 @@ function warningsOf(plan: Plan, seen: Observation): string[] {
     ...labelled(said(seen, "last undone"), (text) => `a generation was undone: ${text}`),
     ...unmarked(plan, seen),
     ...tooLarge(seen),
+    ...all(seen, "blind").map(
+      () =>
+        'no server answers pings by any line, so none is taken out for the packets that it loses: let ICMP in there (docs/how-to.md, "A line that loses packets")',
+    ),
     ...warnOfOffers(seen.facts),
     ...all(seen, "router").map(
       (router) =>

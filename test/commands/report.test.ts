@@ -104,6 +104,13 @@ test("full packets that don't pass where small ones do are a warning, and a sing
   ]);
 });
 
+test("that no line's loss can be seen is a warning", () => {
+  const pi = seen("pi", `${piTells}blind=yes\n`);
+  expect(makeReport(plan, { pi, server: seen("server", serverTells) }).warnings).toEqual([
+    expect.stringMatching(/^pi: no server answers pings by any line, /),
+  ]);
+});
+
 test("where no router can be asked whether it offers IPv6, that is a warning", () => {
   const pi = seen("pi", `${piTells}unasked=Network is unreachable\n`);
   expect(makeReport(plan, { pi, server: seen("server", serverTells) }).warnings).toEqual([
