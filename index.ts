@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url";
 import * as pulumi from "@pulumi/pulumi";
 import { readStackFile } from "./commands/config.ts";
 import { activate } from "./components/activate.ts";
@@ -86,7 +87,9 @@ function readLogin(path: string, given: Site["server"]["ovh"], asWritten: unknow
  * from elsewhere, as by `--config-file`, it is another one.
  */
 async function writtenSite(): Promise<Raw> {
-  const file = await readStackFile(import.meta.dirname, pulumi.getStack()).catch(() => undefined);
+  const file = await readStackFile(fileURLToPath(new URL(".", import.meta.url)), pulumi.getStack()).catch(
+    () => undefined,
+  );
   return asRecord(file?.site);
 }
 
