@@ -498,7 +498,7 @@ tell() {
 # Takes a manifest from stdin, and checks that all of it can be placed. Changes nothing else.
 arm() {
   mkdir -p "$state"
-  new=$(mktemp "$state/waiting.XXXXXX")
+  new=$(mktemp "$state/waiting.$(this_boot).XXXXXX")
   trap 'rm -f "$new"' EXIT
   cat >"$new"
   id=$(id_of "$new")
@@ -525,9 +525,12 @@ arm() {
   say "armed $id"
 }
 
-# The manifests that wait for their turn to be armed, but for what was left by a host that died.
+this_boot() { cut -c 1-8 /proc/sys/kernel/random/boot_id; }
+
+# The manifests that wait for their turn to be armed, but for what was left by a host that died. (Not by their times: a clock that
+# is set may make any of them old.)
 waiting() {
-  find "$state" -maxdepth 1 -name 'waiting.*' -mmin +60 -delete
+  find "$state" -maxdepth 1 -name 'waiting.*' ! -name "waiting.$(this_boot).*" -delete
   find "$state" -maxdepth 1 -name 'waiting.*'
 }
 
