@@ -17,7 +17,7 @@ const root = new URL("../..", import.meta.url).pathname;
 const script = readFileSync(new URL("look.sh", import.meta.url), "utf8");
 const offers = readFileSync(new URL("../../components/lan/offers.sh", import.meta.url), "utf8");
 
-/** The pause between two looks at the hosts, milliseconds: a look itself takes two seconds or more. */
+/** The pause between two looks at the hosts, milliseconds: a look itself takes four seconds or more. */
 const rest = 1000;
 
 /** To the top left, and everything below cleared; the cursor away and back. */

@@ -261,7 +261,7 @@ function warningsOf(plan: Plan, seen: Observation): string[] {
     ),
     ...all(seen, "unasked").map(
       (reason) =>
-        `routers that offer IPv6 to the LAN of ${plan.pi.interface} can't be looked for (${reason}): is IPv6 off there? Machines may take it from a box all the same; see docs/how-to.md`,
+        `routers that offer IPv6 to the LAN of ${plan.pi.interface} can't be looked for (${reason}): machines may go round the bond by one; see docs/how-to.md`,
     ),
   ];
   return found.map((text) => `${host}: ${text}`);
