@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 import * as pulumi from "@pulumi/pulumi";
 import { readStackFile } from "./commands/config.ts";
@@ -87,7 +88,7 @@ function readLogin(path: string, given: Site["server"]["ovh"], asWritten: unknow
  * from elsewhere, as by `--config-file`, it is another one.
  */
 async function writtenSite(): Promise<Raw> {
-  const file = await readStackFile(fileURLToPath(new URL(".", import.meta.url)), pulumi.getStack()).catch(
+  const file = await readStackFile(dirname(fileURLToPath(import.meta.url)), pulumi.getStack()).catch(
     () => undefined,
   );
   return asRecord(file?.site);

@@ -111,21 +111,26 @@ export function renderFirewallScript(names: Names, exceptions: Exception[], also
 }
 
 function renderExceptions({ mark }: Names, exceptions: Exception[]): string {
+  const chains = [...new Set(exceptions.map(({ chain }) => chain))];
+  const calls = chains.map((chain) => {
+    const rules = exceptions.filter((each) => each.chain === chain).map(({ rule }) => rule);
+    return `  let_in ${chain} <<'RULES'\n${rules.join("\n")}\nRULES\n`;
+  });
   return `# Our rules in the chains of others, which drop what the site needs; each is known by its comment.
 let_through() {
-${exceptions.map(({ chain, rule }) => `  let_in '${rule}' ${chain}`).join("\n")}
-}
+${calls.join("")}}
 
-# let_in RULE FAMILY TABLE CHAIN: as the first of the chain, unless it stands there.
+# let_in FAMILY TABLE CHAIN: rules as the first of the chain, but those that stand there. It is asked for them once: the keeper
+# comes by here at whatever changes.
 let_in() {
-  rule="$1 comment \\"${mark}\\""
-  shift
-  if ! found=$(nft -s list chain "$@" 2>/dev/null); then
-    echo "there is no chain $*"
-  elif ! printf '%s\\n' "$found" | grep -qF "$rule"; then
-    nft insert rule "$@" "$rule"
-  fi
+  found=$(nft -s list chain "$@" 2>/dev/null) || { echo "there is no chain $*" && return; }
+  while read -r rule; do
+    rule="$rule comment \\"${mark}\\""
+    # Each by itself: one may be the end of another.
+    case $found in *"$tab$rule"*) ;; *) nft insert rule "$@" "$rule" ;; esac
+  done
 }
+tab=$(printf '\\t')
 
 take_back() {
   nft -a list chain "$@" 2>/dev/null | sed -n 's/.*comment "${mark}" # handle //p' |

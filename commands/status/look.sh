@@ -81,6 +81,7 @@ events() {
 
 # The watch's last word on whether it sees loss at all.
 blind() {
+  systemctl -q is-active "adsl-$SITE-watch.service" || return
   journalctl -q -r -n 1 -o cat -g 'loss is (not )?seen' "_SYSTEMD_UNIT=adsl-$SITE-watch.service" 2>/dev/null | grep -q 'not seen' &&
     tell blind yes
 }

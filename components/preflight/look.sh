@@ -90,6 +90,9 @@ knows_bonds() {
   done
 }
 
+# Whether rules speak of ICMP: not of IPv6's, nor of refusing by it.
+takes_pings() { sed -E 's/reject with .*//; s/--reject-with .*//; s/icmpv6|ipv6-icmp//g' | grep -qi icmp; }
+
 # Somebody else's chain that drops what is forwarded, and knows nothing of a bond of ours: no accept of ours overrides it. And one
 # that drops what comes in, with a word where nothing it says can mean the far end's pings.
 if command -v nft >/dev/null; then
@@ -106,7 +109,7 @@ if command -v nft >/dev/null; then
       case " $LET " in *" $family,$table,$chain "*) let=yes ;; esac
       if [ "$hook" = input ]; then
         tell closed "$family $table $chain"
-        [ $let = yes ] || knows_bonds "$rules" || printf '%s\n' "$rules" | grep -qi 'icmp' || tell deaf "$family $table $chain"
+        [ $let = yes ] || knows_bonds "$rules" || printf '%s\n' "$rules" | takes_pings || tell deaf "$family $table $chain"
       elif [ $let = no ] && ! knows_bonds "$rules"; then
         tell blocks "$family $table $chain"
       fi
@@ -122,8 +125,8 @@ iptables_rules() { # iptables_rules IPTABLES HOOK: all rules, if that chain drop
 }
 
 if ! command -v nft >/dev/null && command -v iptables >/dev/null; then
-  case " $LET " in
-    *" ip,filter,FORWARD "*) ;;
+  case " $LET $(iptables -V 2>/dev/null) " in
+    *" ip,filter,FORWARD "* | *"(legacy)"*) ;;
     *) ! rules=$(iptables_rules iptables FORWARD) || knows_bonds "$rules" || tell blocks "ip filter FORWARD" ;;
   esac
   ! iptables_rules iptables INPUT >/dev/null || tell closed "ip filter INPUT"

@@ -39,16 +39,19 @@ few_logins() {
     sed 's/^[[:space:]]*//; 1q'
 }
 
-# reached CHAIN: of a table, as `nft -s list table` shows it, the rules of a chain, and of all that these lead to.
+# reached CHAIN: of a table, as `nft -s list table` shows it, the rules of a chain, and of all that these lead to, with the sets
+# and maps by which they may go.
 reached() {
   awk -v first="$1" '
     $1 == "chain" { chain = $2; next }
-    $1 == "}" { chain = ""; next }
+    $1 == "set" || $1 == "map" { chain = ""; named = 1 }
+    $1 == "}" { chain = ""; named = 0; next }
+    named { sets = sets $0 "\n" }
     chain != "" && $1 != "type" { rules[chain] = rules[chain] $0 "\n" }
     END {
       seen[chains[n = 1] = first]
       for (i = 1; i <= n; i++) {
-        text = rules[chains[i]]
+        text = (i == 1 ? sets : "") rules[chains[i]]
         printf "%s", text
         while (match(text, /(jump|goto) [^[:space:],;}]+/)) {
           next_one = substr(text, RSTART + 5, RLENGTH - 5)
@@ -60,20 +63,24 @@ reached() {
 }
 
 # closes CHAIN: whether a chain of a table, shown so, drops what none of its rules takes: by its policy, or by a last rule, be it
-# another chain's that it leads to.
+# another chain's that it leads to, from which nothing comes back.
 closes() {
   awk -v chain="$1" '
     $1 == "chain" { name = $2; next }
     $1 == "}" { name = ""; next }
     $1 == "type" { policy[name] = /policy drop/; next }
     name != "" {
-      gsub(/(^|[[:space:]])(log( (prefix|level|group) ("[^"]*"|[^ ]+))*|log flags [^ ]+( [^ ]+)?|counter( packets [0-9]+ bytes [0-9]+)?|comment "[^"]*")/, "")
+      gsub(/(^|[[:space:]])(log( (prefix|level|group|snaplen|queue-threshold) ("[^"]*"|[^ ]+)| flags (all|skuid|ether|ip options|tcp [^ ]+))*|counter( name [^ ]+| packets [0-9]+ bytes [0-9]+)?|comment "[^"]*")/, "")
       gsub(/^[[:space:]]+|[[:space:]]+$/, "")
       if ($0 != "") last[name] = $0
+      if (/(^| )return$/) returns[name] = 1
     }
     END {
       if (policy[chain]) exit 0
-      for (depth = 0; depth < 16 && last[chain] ~ /^(jump|goto) [^ ]+$/; depth++) chain = substr(last[chain], 6)
+      for (depth = 0; depth < 16 && last[chain] ~ /^(jump|goto) [^ ]+$/; depth++) {
+        chain = substr(last[chain], 6)
+        if (returns[chain]) exit 1
+      }
       exit last[chain] !~ /^(drop|reject( .*)?|xt target "(DROP|REJECT)")$/
     }'
 }

@@ -197,8 +197,9 @@ sub main {
         ($server, $unheard) = (shift @others, 0);
       }
     }
-    apply(grep { $_->{out} && ($anew || has_carrier($_)) } @lines);
+    my $all = $anew;
     $anew = 0;
+    apply(grep { $_->{out} && ($all || has_carrier($_)) } @lines);
     $sequence++;
   }
   $_->{out} = 0 for @lines;

@@ -438,6 +438,16 @@ ${last.map((rule) => `\t\t${rule}\n`).join("")}	}
 		log prefix "refused: " counter drop
 	}
 
+	chain outside {
+		iifname != "ppp0" return
+		drop
+	}
+
+	map zones {
+		type ifname : verdict
+		elements = { "ppp0" : jump outside }
+	}
+
 	chain strict {
 		type filter hook input priority filter; policy drop;
 		icmp type echo-request accept
@@ -456,6 +466,9 @@ test("a chain that closes is found by its policy, or its last rule, however that
     'log prefix "DROP: " counter drop',
     'log prefix "in: " level debug drop',
     'counter drop comment "rest"',
+    "log flags all drop",
+    'log prefix "x" level debug flags all counter drop',
+    "counter name refused drop",
     "reject",
     "counter reject with icmp port-unreachable",
     "jump refuse",
@@ -466,6 +479,7 @@ test("a chain that closes is found by its policy, or its last rule, however that
   for (const last of [
     "accept",
     "udp dport 53 drop",
+    "jump outside",
     "jump logins",
     'log prefix "all: "',
     "drop\n\t\taccept",
@@ -481,7 +495,9 @@ test("what a chain says is its own rules, and those of the chains that it leads 
   expect(input).toContain("counter accept");
   expect(input).toContain("refused:");
   expect(input).not.toMatch(/icmp|policy/);
-  expect(await reached("strict")).toBe("\t\ticmp type echo-request accept\n");
+  // Sets, and chains that maps lead to, count as said by all.
+  expect(input).toMatch(/192\.0\.2\.1,[\s\S]*"ppp0" : jump outside[\s\S]*iifname != "ppp0" return/);
+  expect(await reached("strict")).toContain("\t\ticmp type echo-request accept\n");
 });
 
 /** A TCP server of this test's own, which says something else than the program's. */
