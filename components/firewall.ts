@@ -89,7 +89,7 @@ export function renderFirewallScript(names: Names, exceptions: Exception[], also
     `nft -s -t list table ${table} 2>/dev/null | sed "s/^[[:space:]]*//; s/ {$//; /^}/d; /^$/d"`,
     ...chains.map(
       (chain) =>
-        `nft -s list chain ${chain} 2>/dev/null | sed -n '/comment "${names.mark}"/s/^[[:space:]]*/${chain}: /p'`,
+        `nft -s -p list chain ${chain} 2>/dev/null | sed -n '/comment "${names.mark}"/s/^[[:space:]]*/${chain}: /p'`,
     ),
   ];
   return renderStateScript({
@@ -120,17 +120,19 @@ function renderExceptions({ mark }: Names, exceptions: Exception[]): string {
 let_through() {
 ${calls.join("")}}
 
-# let_in FAMILY TABLE CHAIN: rules as the first of the chain, but those that stand there. It is asked for them once: the keeper
-# comes by here at whatever changes.
+# let_in FAMILY TABLE CHAIN: rules as the first of the chain, unless as many of ours stand there. By their number, and not by their
+# text, which nft may show in other words: what were never found would be put there again and again, for the keeper comes by here at
+# whatever changes.
 let_in() {
-  found=$(nft -s list chain "$@" 2>/dev/null) || { echo "there is no chain $*" && return; }
-  while read -r rule; do
-    rule="$rule comment \\"${mark}\\""
-    # Each by itself: one may be the end of another.
-    case $found in *"$tab$rule"*) ;; *) nft insert rule "$@" "$rule" ;; esac
-  done
+  rules=$(cat)
+  found=$(nft list chain "$@" 2>/dev/null) || { echo "there is no chain $*" && return; }
+  ours=$(printf '%s\\n' "$found" | grep -c 'comment "${mark}"') || true
+  [ "$ours" != "$(printf '%s\\n' "$rules" | wc -l)" ] || return 0
+  {
+    nft -a list chain "$@" | sed -n "s/.*comment \\"${mark}\\" # handle \\([0-9]*\\)$/delete rule $* handle \\1/p"
+    printf '%s\\n' "$rules" | sed "s|.*|insert rule $* & comment \\"${mark}\\"|"
+  } | nft -f -
 }
-tab=$(printf '\\t')
 
 take_back() {
   nft -a list chain "$@" 2>/dev/null | sed -n 's/.*comment "${mark}" # handle //p' |

@@ -90,8 +90,8 @@ knows_bonds() {
   done
 }
 
-# Whether rules speak of ICMP: not of IPv6's, nor of refusing by it.
-takes_pings() { sed -E 's/reject with .*//; s/--reject-with .*//; s/icmpv6|ipv6-icmp//g' | grep -qi icmp; }
+# Whether rules speak of ICMP, by its number where nobody knows its name (/etc/protocols): not of IPv6's, nor of refusing by it.
+takes_pings() { sed -E 's/reject with .*//; s/--reject-with .*//; s/icmpv6|ipv6-icmp//g' | grep -qiE 'icmp|(protocol|l4proto) 1( |$)'; }
 
 # Somebody else's chain that drops what is forwarded, and knows nothing of a bond of ours: no accept of ours overrides it. And one
 # that drops what comes in, with a word where nothing it says can mean the far end's pings.

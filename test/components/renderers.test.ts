@@ -1,3 +1,7 @@
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { expect, test } from "vitest";
 import { renderTunnel } from "../../components/adslLine/openvpn.ts";
 import { bondMode } from "../../components/bond/mode.ts";
@@ -135,6 +139,45 @@ test("what the site needs is let through in the chains of others that are named"
   const exceptions = exceptionsOf(plan.server.letThrough, [plan.server.bond], [], askedOfServer(plan));
   expect(renderFirewallScript(namesOf(plan), exceptions)).toMatchSnapshot();
   expect(exceptionsOf(plan.pi.letThrough, [plan.pi.bond], pastBond(plan), askedOfPi(plan))).toEqual([]);
+});
+
+test("rules of ours in a chain are made once, in whatever words nft shows them, and all anew where one is gone", () => {
+  const folder = mkdtempSync(join(tmpdir(), "let-through-"));
+  const at = (name: string) => join(folder, name);
+  // It knows no protocol by its name, as on a host without /etc/protocols.
+  const nft = `#!/bin/sh
+case "$*" in
+  *"list chain"*) cat ${at("chain")} ;;
+  "-f -")
+    tee -a ${at("told")} | grep '^insert' | sed 's/insert rule inet strict input /    /; s/icmp/1/; s/$/ # handle 7/' >${at("new")}
+    mv ${at("new")} ${at("chain")} ;;
+esac
+`;
+  writeFileSync(at("nft"), nft, { mode: 0o755 });
+  writeFileSync(at("chain"), "");
+  const chain = "inet strict input";
+  const rules = ["udp dport 1194 accept", "ip protocol icmp accept"];
+  const script = renderFirewallScript(
+    namesOf(examplePlan()),
+    rules.map((rule) => ({ chain, rule })),
+  );
+  writeFileSync(at("script"), script, { mode: 0o755 });
+  const calls = () => {
+    writeFileSync(at("told"), "");
+    execFileSync(at("script"), ["let_through"], {
+      env: { ...process.env, PATH: `${folder}:${process.env.PATH}` },
+    });
+    return readFileSync(at("told"), "utf8");
+  };
+  const inserted = rules.map((rule) => `insert rule ${chain} ${rule} comment "adsl-bonding-dev"\n`).join("");
+  expect(calls()).toBe(inserted);
+  expect(calls()).toBe("");
+  const left = readFileSync(at("chain"), "utf8").split("\n")[1];
+  expect(left).toContain("ip protocol 1 accept");
+  writeFileSync(at("chain"), `${left}\n`);
+  expect(calls()).toBe(`delete rule ${chain} handle 7\n${inserted}`);
+  expect(calls()).toBe("");
+  rmSync(folder, { recursive: true });
 });
 
 test("what the site asks of the Pi is let in where its own firewall closes: pings, forwards to it, DNS and DHCP", () => {
