@@ -24,11 +24,12 @@ const site = readSite(config);
 for (const warning of warningsOf(config)) await pulumi.log.warn(warning);
 const plan = planSite(site);
 const all = everyServer(plan);
-const written = await writtenSite();
+const given = [site.server, ...site.backups];
+const written = given.some(({ ovh }) => ovh) ? await writtenSite() : {};
 const lookedUp = await Promise.all(
-  [site.server, ...site.backups].map((given, index) => {
+  given.map(({ ovh }, index) => {
     const path = index === 0 ? "server.ovh" : `backups[${index - 1}].ovh`;
-    return lookUpServer(all[index]!, readLogin(path, given.ovh, rawServers(written)[index]?.raw.ovh));
+    return lookUpServer(all[index]!, readLogin(path, ovh, rawServers(written)[index]?.raw.ovh));
   }),
 );
 const found = await inspectHosts(plan);

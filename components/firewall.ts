@@ -125,17 +125,19 @@ ${calls.join("")}}
 # whatever changes.
 let_in() {
   rules=$(cat)
-  found=$(nft list chain "$@" 2>/dev/null) || { echo "there is no chain $*" && return; }
-  ours=$(printf '%s\\n' "$found" | grep -c 'comment "${mark}"') || true
-  [ "$ours" != "$(printf '%s\\n' "$rules" | wc -l)" ] || return 0
+  found=$(nft -a list chain "$@" 2>/dev/null) || { echo "there is no chain $*" && return; }
+  handles=$(printf '%s\\n' "$found" | ours)
+  [ "$(printf '%s\\n' "$handles" | grep -c .)" != "$(printf '%s\\n' "$rules" | grep -c .)" ] || return 0
   {
-    nft -a list chain "$@" | sed -n "s/.*comment \\"${mark}\\" # handle \\([0-9]*\\)$/delete rule $* handle \\1/p"
+    printf '%s\\n' "$handles" | sed -n "s/..*/delete rule $* handle &/p"
     printf '%s\\n' "$rules" | sed "s|.*|insert rule $* & comment \\"${mark}\\"|"
   } | nft -f -
 }
 
 take_back() {
-  nft -a list chain "$@" 2>/dev/null | sed -n 's/.*comment "${mark}" # handle //p' |
-    while read -r handle; do nft delete rule "$@" handle "$handle"; done
-}`;
+  nft -a list chain "$@" 2>/dev/null | ours | while read -r handle; do nft delete rule "$@" handle "$handle"; done
+}
+
+# The handles of our rules in a chain that nft lists with them.
+ours() { sed -n 's/.*comment "${mark}" # handle //p'; }`;
 }

@@ -39,8 +39,13 @@ export function isReachable(text: unknown): text is string {
 const privateNetworks = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "100.64.0.0/10"];
 
 /** True for a network that lies wholly in one that nobody has on the internet. */
-export function isPrivate({ address, prefix }: Pick<Cidr, "address" | "prefix">): boolean {
-  return privateNetworks.some((each) => contains(each, address) && parseCidr(each)!.prefix <= prefix);
+export function isPrivate(inner: Pick<Cidr, "address" | "prefix">): boolean {
+  return privateNetworks.some((each) => holds(each, inner));
+}
+
+/** True when a network (given as `address/prefix`) holds another one wholly. */
+export function holds(network: string, { address, prefix }: Pick<Cidr, "address" | "prefix">): boolean {
+  return parseCidr(network)!.prefix <= prefix && contains(network, address);
 }
 
 /** Reads `address/prefix`; undefined when it is not one. */

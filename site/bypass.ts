@@ -1,11 +1,11 @@
 import { z } from "zod";
-import { type Cidr, contains, isAddress, parseCidr } from "./address.ts";
+import { type Cidr, holds, isAddress, parseCidr } from "./address.ts";
 import { addressOrNetwork, choice, hostBits, isLabel, judged, list, oneOrMore, told } from "./fields.ts";
 import { backwards, type PortRange, portRange } from "./forwards.ts";
 import { boxAt } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
 import { notOnLan, ownNetworks } from "./networks.ts";
-import { asRecord, asRecords, type Raw, rawServers } from "./raw.ts";
+import { asRecord, asRecords, type Raw, serverAddresses } from "./raw.ts";
 
 /** Names of code points (RFC 2474, RFC 2597, RFC 3246, RFC 5865). */
 const codePoints = new Map<string, number>(
@@ -213,8 +213,7 @@ function single<Value>(value: Value) {
 /** Whether a network holds an address or another network wholly. */
 function standsIn(network: string, value: unknown): boolean {
   const [outer, inner] = [network, value].map((each) => parseCidr(isAddress(each) ? `${each}/32` : each));
-  if (!outer || !inner) return false;
-  return inner.prefix >= outer.prefix && contains(outer.network, inner.address);
+  return outer !== undefined && inner !== undefined && holds(outer.network, inner);
 }
 
 /** The entries of a list, each with its path; what is no list stands for itself. */
@@ -290,13 +289,13 @@ function strangers(path: string, hosts: unknown, lan: Cidr | undefined, lines: R
 
 /** Destinations that the Pi has rules for ahead of any bypass's (components/pi/routes.ts), and so never leave by a line. */
 function reachedAnyway(path: string, to: unknown, site: Raw): Mistake[] {
-  const servers = rawServers(site).flatMap(({ path: server, raw }) =>
-    [raw.address, asRecord(raw.ssh).host].filter(isAddress).map((address) => ({
+  const servers = serverAddresses(site)
+    .filter(({ address }) => isAddress(address))
+    .map(({ path: server, address }) => ({
       network: `${address}/32`,
       reason: `is an address of ${server} itself, which is reached as ever, whatever a bypass says`,
       mend: "Take it out. A network that holds more than the server may stand here.",
-    })),
-  );
+    }));
   const own = ownNetworks(site).map(({ what, network: { network } }) => ({
     network,
     reason: `stands inside ${what} ${network}, to which no line leads`,

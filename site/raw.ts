@@ -17,6 +17,13 @@ export function rawLogins(site: Raw) {
   return hosts.map(({ path, raw }) => ({ path, ssh: asRecord(raw.ssh), address: raw.address }));
 }
 
+/** Where each server is reached: by its tunnels, and by SSH where that is elsewhere. */
+export function serverAddresses(site: Raw) {
+  return rawServers(site).flatMap(({ path, raw }) =>
+    [raw.address, asRecord(raw.ssh).host].map((address) => ({ path, address })),
+  );
+}
+
 /** The site's servers in a config that may have mistakes, the main one first, with the paths of their fields. */
 export function rawServers({ server, vpn, backups }: Raw) {
   return [

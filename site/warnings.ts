@@ -1,7 +1,7 @@
 import { isAddress, isBetween, isPrivate, parseCidr } from "./address.ts";
 import { eclipsed } from "./bypass.ts";
 import { parseRate } from "./rate.ts";
-import { asRecord, asRecords, type Raw, rawServers } from "./raw.ts";
+import { asRecord, asRecords, type Raw, rawServers, serverAddresses } from "./raw.ts";
 
 /**
  * What works, but hardly as it was meant.
@@ -75,8 +75,7 @@ function innerAddresses(site: Raw): string[] {
 /** A way to the Pi that ends in the middle of what is done there. */
 function wayByServer(site: Raw): string[] {
   const { host } = asRecord(asRecord(asRecord(site.pi).ssh).jump);
-  const servers = rawServers(site).flatMap(({ raw }) => [raw.address, asRecord(raw.ssh).host]);
-  if (host === undefined || !servers.includes(host)) return [];
+  if (host === undefined || !serverAddresses(site).some(({ address }) => address === host)) return [];
   return [
     `pi.ssh.jump.host is ${host}, a server of this site, from which the Pi is reached by the bond alone: each change cuts that way for a while, and \`pulumi destroy\` for good, so that it never ends. Log in from the Pi's LAN, or by a box that forwards a port to the Pi's SSH; for \`destroy\` at least.`,
   ];

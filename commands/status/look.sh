@@ -109,8 +109,10 @@ awk '/^Slave Interface:/ { slave = $3 } slave && /^MII Status:/ { print "slave="
 # How traffic for a far network leaves (this one is nobody's, RFC 5737), and under which address.
 tell leaves "$(ip -4 -o route get 192.0.2.1 2>/dev/null | sed -nE 's/.* dev ([^ ]+).* src ([0-9.]+).*/\1 \2/p')"
 changes
-[ -z "$INTERFACE" ] || events
-[ -z "$INTERFACE" ] || blind
+if [ -n "$INTERFACE" ]; then
+  events
+  blind
+fi
 wait
 sed -nE 's/^([0-9]+) packets transmitted, ([0-9]+) received.*/ping=\1 \2/p; s|^rtt [^=]*= [^/]*/([0-9.]+)/.*|ping_ms=\1|p' "$work/ping"
 [ ! -e "$work/full" ] || sed -nE "s/^([0-9]+) packets transmitted, ([0-9]+) received.*/full=\1 \2 $mtu/p" "$work/full"

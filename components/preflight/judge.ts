@@ -20,10 +20,13 @@ type Seen = Pick<Observation, "host" | "facts" | "unreachable">;
 export function judge(host: string, bonds: string[], facts: Facts, past: [string, string][] = []): string[] {
   const all = (key: string) => facts.get(key) ?? [];
   const one = (key: string) => all(key)[0] ?? "";
-  const ufw = [
-    ...bonds.flatMap((bond) => [`ufw route allow in on ${bond}`, `ufw route allow out on ${bond}`]),
-    ...past.map(([from, to]) => `ufw route allow in on ${from} out on ${to}`),
+  // Each that is forwarded, by the interfaces from and to which it is, in the words for these of who is asked.
+  const forwarded = (from: string, to: string) => [
+    ...bonds.flatMap((bond) => [`${from} ${bond}`, `${to} ${bond}`]),
+    ...past.map(([one, other]) => `${from} ${one} ${to} ${other}`),
   ];
+  const ufw = forwarded("in on", "out on").map((match) => `ufw route allow ${match}`);
+  const legacy = forwarded("-i", "-o").map((match) => `iptables-legacy -I FORWARD ${match} -j ACCEPT`);
   const through = [...bonds, ...(past.length > 0 ? ["what is forwarded past the bond"] : [])].join(", ");
   const problems = [
     ...all("lacks").map((what) => `it lacks ${what}`),
@@ -35,17 +38,11 @@ export function judge(host: string, bonds: string[], facts: Facts, past: [string
       (chain) =>
         `its firewall's chain ${chain} drops what is forwarded, and no rule in a table of our own can override that. Either write \`letThrough: { forward: [${chain}] }\` under ${host} in the config, and rules that let ${through} through are put there, and taken away again by destroy; or let it through by your firewall's own means (ufw: ${ufw.join(", ")}; Docker: in the chain DOCKER-USER)`,
     ),
-  ];
-  const legacy = [
-    ...bonds.flatMap((bond) => [`-i ${bond}`, `-o ${bond}`]),
-    ...past.map(([from, to]) => `-i ${from} -o ${to}`),
-  ].map((match) => `iptables-legacy -I FORWARD ${match} -j ACCEPT`);
-  problems.push(
     ...all("legacy").map(
       (chain) =>
         `its firewall's chain ${chain}, of iptables-legacy, drops what is forwarded, and nothing of ours can let anything through there. Do so by that firewall's own means (${legacy.join(", ")})`,
     ),
-  );
+  ];
   if (olderThan(one("kernel"), oldestKernel)) {
     problems.push(
       `its kernel ${one("kernel")} is older than ${oldestKernel}: bonding can't watch taps there`,

@@ -151,8 +151,9 @@ EOF
   nft list chain "$family" "$table" "$chain" >/dev/null 2>&1 || tell lacks "the chain $family $table $chain that letThrough names"
 done
 
+ip -4 -o addr show | awk '{ print "address=" $4 " " $2 }'
+
 if [ "$ROLE" = server ]; then
-  ip -4 -o addr show | awk '{ sub("/.*", "", $4); print "address=" $4 }'
   # What main leads elsewhere of the networks that are to be ours: the whole or a part of one, and what one is a part of.
   for network in $NETWORKS; do
     for which in root match; do ip -4 -o route show table main "$which" "$network"; done | sort -u |
@@ -188,7 +189,6 @@ EOF
 done
 
 if [ "$ROLE" = pi ]; then
-  ip -4 -o addr show | awk '{ print "stands=" $4 " " $2 }'
   number=0 asked='' routed=''
   # shellcheck disable=SC2086 # the tries are words
   servers=$(printf '%s\n' $TRIES | cut -d , -f 3 | sort -u)

@@ -34,7 +34,7 @@ export function addressDoubts(plan: Plan, facts: Facts): string[] {
  * LAN machines would be taken for strangers, or strangers for them. An address that the Pi has not now may be one that is to come.
  */
 export function lanProblems({ pi }: Pick<Plan, "pi">, facts: Facts): string[] {
-  const stands = (facts.get("stands") ?? [])
+  const stands = (facts.get("address") ?? [])
     .map((text) => text.split(" ") as [string, string])
     .filter(([address]) => address.startsWith(`${pi.address}/`));
   if (stands.length === 0) return [];
@@ -134,7 +134,7 @@ export function answersElsewhere(plan: Plan, facts: Facts): string[] {
 /** Undefined where it was not looked at. */
 function addressesOf(facts: Facts): Set<string> | undefined {
   const own = facts.get("address");
-  return own && new Set(own);
+  return own && new Set(own.map((text) => text.replace(/[/ ].*/, "")));
 }
 
 function bindField({ at, server }: Plan): string {

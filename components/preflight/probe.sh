@@ -1,7 +1,7 @@
 #!/bin/sh
 # Functions of look.sh about ports, and others' firewalls: whether others have them, and whether the tunnels' packets will get
-# through, before there is a tunnel. The server listens on the tunnels' ports, and the Pi asks each of them through the line that its tunnel is to
-# use. Both ends stand on what every Debian has: perl-base and iproute2.
+# through, before there is a tunnel. The server listens on the tunnels' ports, and the Pi asks each of them through the line
+# that its tunnel is to use. Both ends stand on what every Debian has: perl-base and iproute2.
 
 # holder PROTOCOL PORT ADDRESS INTERFACE: who has a port that is to be ours, a program's name, or another site's; nothing where
 # it is free, or ours already. Without an address, or an interface, all are meant.

@@ -1,14 +1,14 @@
 #!/usr/bin/perl
-# watch [--silence TABLE] SERVER[,SERVER...] PROBES LOSS CLEAN LINE...: takes a line out of the bond that loses part of its packets, and
-# uses it again when it no longer does. Each LINE is NAME,MARK,TAP[,TAP...].
+# watch [--silence TABLE] SERVER[,SERVER...] PROBES LOSS CLEAN LINE...: takes a line out of the bond that loses part of its
+# packets, and uses it again when it no longer does. Each LINE is NAME,MARK,TAP[,TAP...].
 #
 # PROBES empty pings a second go to SERVER over each line, outside the tunnels: by their mark they leave by the line's own
-# box, so that they tell of a line whether its tunnels are used or not. Where it answers by none, the next SERVER is asked. A line of which LOSS per cent are lost over 10 s
-# goes out, if another is better; after CLEAN seconds without loss it is back. While it is out its taps have no carrier
-# on this end: no ARP probe and no packet leaves by them, and so the far end's bond leaves them too. Where there are no ARP
-# probes its mark stands in the set `lossy` of our firewall's TABLE, so that nothing of its tunnels leaves: the far end's
-# keepalive then takes them for dead. What still comes by them is taken until then. On HUP the marks are set anew: whoever loads the
-# table afresh sends it.
+# box, so that they tell of a line whether its tunnels are used or not. Where it answers by none, the next SERVER is asked.
+# A line of which LOSS per cent are lost over 10 s goes out, if another is better; after CLEAN seconds without loss it is
+# back. While it is out its taps have no carrier on this end: no ARP probe and no packet leaves by them, and so the far
+# end's bond leaves them too. Where there are no ARP probes its mark stands in the set `lossy` of our firewall's TABLE, so
+# that nothing of its tunnels leaves: the far end's keepalive then takes them for dead. What still comes by them is taken
+# until then. On HUP the marks are set anew: whoever loads the table afresh sends it.
 # It stands on what every Debian has: perl-base, without Time::HiRes.
 use strict;
 use warnings;

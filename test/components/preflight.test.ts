@@ -223,7 +223,7 @@ test("a server behind NAT is told before forwards, or a bind, ask for an address
 test("a LAN with another prefix, or on another interface, than the Pi's own is told", () => {
   const plan = examplePlan();
   const told = (...stands: string[]) =>
-    lanProblems(plan, parseFacts(stands.map((each) => `stands=${each}\n`).join("")));
+    lanProblems(plan, parseFacts(stands.map((each) => `address=${each}\n`).join("")));
   expect([plan.pi.address, plan.pi.lan, plan.pi.interface]).toEqual([
     "192.168.1.252",
     "192.168.1.0/24",

@@ -115,6 +115,7 @@ test("the site works beside them, and they beside the site", async () => {
     site.server.letThrough = { forward: ["ip filter FORWARD"] };
   });
   const preview = await stack.pulumi(["preview", "--diff", "--show-full-output"]);
+  expect(preview.stdout).toContain("let_in ip filter FORWARD <<'RULES'");
   for (const side of ["iifname", "oifname"]) {
     // Pulumi shows a text with its quotes escaped.
     expect(preview.stdout.replaceAll('\\"', '"')).toContain(`${side} "bond-dev" accept`);
