@@ -33,7 +33,7 @@ sub rules {
 # A line begins as one that is used and has lost nothing.
 sub line {
   my ($name, $mark, @taps) = @_;
-  my %calm = (outcomes => [], lost => 0, silent => 0, dirty => -1e9, revived => [-1e9, -1e9], out => 0, given => 0);
+  my %calm = (outcomes => [], lost => 0, silent => 0, dirty => -1e9, revived => [-1e9, -1e9], out => 0, given => 0, down => 0);
   return { name => $name, mark => $mark, taps => \@taps, %calm };
 }
 
@@ -72,17 +72,18 @@ sub count {
   $line->{dirty} = $now if $lost && $line->{lost} >= $rules->{dirty};
 }
 
-# Which lines go out or come back at a moment; where none is better, a bad one stays: something has to carry the traffic. One that
-# was only given back is judged as one that is out.
+# Which lines go out or come back at a moment; where none is better, a bad one stays: something has to carry the traffic. None is
+# better whose slaves the bond has found dead, which it sees seconds before the probes do. One that was only given back is judged as
+# one that is out.
 sub judge {
   my ($lines, $now, $rules) = @_;
   my @changed;
   for my $line (@$lines) {
-    my $good = sub { $_[0]{lost} < $rules->{bad} && $_[0]{silent} < $rules->{dead} };
+    my $good = sub { !$_[0]{down} && $_[0]{lost} < $rules->{bad} && $_[0]{silent} < $rules->{dead} };
     my $better = grep { $_ != $line && !$_->{out} && $good->($_) } @$lines;
     my $clean = $now - $line->{dirty} >= $rules->{clean} && $line->{silent} < $rules->{dead};
     my $out = $better && ($line->{out} || $line->{given} ? !$clean : $line->{lost} >= $rules->{bad}) ? 1 : 0;
-    $line->{given} = 0 if $better;
+    $line->{given} = !$better if $better || $line->{out};
     next if $out == $line->{out};
     $line->{out} = $out;
     push @changed, $line;
@@ -128,13 +129,23 @@ sub has_carrier {
   return 0;
 }
 
-# Uses all lines again where none of those in use has a tunnel: of a server that is dead nothing is heard, and its backup is to be
+# Whether no tap of a line is a live slave.
+sub is_down {
+  my ($line) = @_;
+  for my $tap (@{ $line->{taps} }) {
+    open my $file, "<", "/sys/class/net/$tap/bonding_slave/mii_status" or next;
+    return 0 if (<$file> // "") eq "up\n";
+  }
+  return 1;
+}
+
+# Uses all lines again where none of those in use is up: of a server that is dead nothing is heard, and its backup is to be
 # reached by whatever there is.
 sub give_back {
   my ($lines) = @_;
   my @out = grep { $_->{out} } @$lines;
-  return if grep { !$_->{out} && has_carrier($_) } @$lines;
-  print "$_->{name} is used again: no other line has a tunnel\n" for @out;
+  return if grep { !$_->{out} && !$_->{down} } @$lines;
+  print "$_->{name} is used again: no other line is up\n" for @out;
   @$_{qw(out given)} = (0, 1) for @out;
   return @out;
 }
@@ -189,6 +200,7 @@ sub main {
     if ($sequence >= $late) {
       my $sent = $now - $patience;
       my $heard = note(\@lines, [map { $_->[($sequence - $late) % $ring] } @answered], $sent, $rules);
+      $_->{down} = is_down($_) for @lines;
       apply($heard ? judge(\@lines, $sent, $rules) : give_back(\@lines));
       tell_sight(\%sight, $heard, $server, \@lines, $now);
       $unheard = $heard ? 0 : $unheard + 1;

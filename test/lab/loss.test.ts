@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cut, lose, restore } from "../../lab/index.ts";
-import { now } from "./direct.ts";
+import { beginTrain, endTrain, now } from "./direct.ts";
 import { deployedSite, eventually, must, slavesSettle } from "./site.ts";
 
 beforeAll(async () => {
@@ -106,4 +106,23 @@ test("a line that was dead is used again at once", async () => {
   await slavesSettle(2, 20);
   console.log(`used again ${((await now()) - mended).toFixed(1)} s after its return`);
   expect(await said(began)).toEqual([]);
+});
+
+test("while one is out for its loss the other is cut: the first carries again at once, and is out again when the other is back", async () => {
+  await lose("ovh", 25, "in");
+  await until("ovh is out", await now(), 30);
+  await slavesSettle(1, 5);
+  await beginTrain(0.02);
+  const died = await now();
+  await cut("orange");
+  // Not only once its probes are overdue: the bond itself knows of the cut.
+  expect(await until("ovh is used again", died, 10)).toBeLessThan(1.5);
+  await must("guest", "sleep 8");
+  const mended = await now();
+  await restore("orange");
+  await until("ovh is out", mended, 20);
+  await slavesSettle(1, 5);
+  const { gap, lost } = await endTrain();
+  console.log(`a lossy line takes over: longest gap ${gap.toFixed(2)} s, ${lost} pings lost`);
+  expect(gap).toBeLessThan(2);
 });
