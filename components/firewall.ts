@@ -46,6 +46,17 @@ export function clampSegments(bond: string, segment: number | undefined): string
   return `oifname "${bond}" tcp flags syn / syn,rst tcp option maxseg size set ${segment ?? "rt mtu"}`;
 }
 
+/**
+ * Holds back the host's own resets to what its connection tracking can't place. A late or stray segment of a connection that is
+ * translated here would pass for one to the host itself, which knows of none, and whose reset would end the connection at the
+ * far end.
+ */
+export const unplacedResets: FirewallRules["chains"][number] = {
+  name: "unplaced_resets",
+  hook: "filter hook output priority filter; policy accept",
+  rules: ["tcp flags & rst == rst ct state invalid counter drop"],
+};
+
 /** One rule of ours in a chain of somebody else's. */
 export interface Exception {
   /** The chain's family, table and name. */

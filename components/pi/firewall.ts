@@ -1,5 +1,5 @@
 import { everyServer, type Plan } from "../../site/plan.ts";
-import { clampSegments, type FirewallRules } from "../firewall.ts";
+import { clampSegments, type FirewallRules, unplacedResets } from "../firewall.ts";
 import { callsOf, piForwards } from "../forwards.ts";
 import { piBoxes } from "./boxes.ts";
 import { piBypass } from "./bypass.ts";
@@ -56,6 +56,7 @@ export function piFirewall(plan: Plan): FirewallRules {
       inwardChain(plan),
       ...piBypass(plan),
       ...stayChains(plan),
+      unplacedResets,
     ],
   };
 }

@@ -1,5 +1,5 @@
 import type { Plan } from "../../site/plan.ts";
-import { clampSegments, type FirewallRules } from "../firewall.ts";
+import { clampSegments, type FirewallRules, unplacedResets } from "../firewall.ts";
 import { serverForwards } from "../forwards.ts";
 import { tunnelSources } from "./sources.ts";
 
@@ -23,8 +23,11 @@ export function serverFirewall(plan: Plan): FirewallRules {
           clampSegments(server.bond, bond.segment),
           ...accepts,
           `oifname "${server.bond}" ct state new counter drop`,
+          // It would not be translated, and leave under an address that is none out there.
+          `iifname "${server.bond}" ct state invalid counter drop`,
         ],
       },
+      unplacedResets,
       {
         name: "postrouting",
         hook: "nat hook postrouting priority srcnat; policy accept",

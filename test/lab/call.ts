@@ -47,6 +47,27 @@ const talker = `
   }
   print $said`;
 
+/** Answers ten segments of one's own connections on a port with one of the same connection that is far out of its window. */
+const stranger = `
+  my ($port, $said) = ($ARGV[0], 0);
+  socket my $in, 2, 3, 6 or die;
+  socket my $out, 2, 3, 255 or die;
+  alarm 30;
+  while ($said < 10) {
+    recv $in, my $packet, 1500, 0;
+    my $head = 4 * (ord($packet) & 15);
+    my ($from, $to, $seq, $ack, $offset, $flags) = unpack "nnNNCC", substr $packet, $head;
+    next unless ($from == $port || $to == $port) && $flags & 8;
+    my $next = $seq + length($packet) - $head - 4 * ($offset >> 4);
+    my ($source, $target) = (substr($packet, 12, 4), substr($packet, 16, 4));
+    my $tcp = pack "nnNNCCnnna", $to, $from, ($ack + 1e8) % 2**32, $next % 2**32, 5 << 4, 0x18, 1024, 0, 0, "?";
+    my $sum = unpack "%32n*", $target . $source . pack("xCn", 6, length $tcp) . $tcp . "\\0";
+    $sum = ($sum & 0xffff) + ($sum >> 16) while $sum >> 16;
+    substr $tcp, 16, 2, pack "n", ~$sum & 0xffff;
+    my $ip = pack("CCnnnCCna4a4", 0x45, 0, 20 + length $tcp, 0, 0, 64, 6, 0, $target, $source);
+    send $out, $ip . $tcp, 0, pack "Sna4x8", 2, 0, $source and $said++;
+  }`;
+
 const perl = (script: string, ...words: (string | number)[]) =>
   `perl -MIO::Socket::INET -e '${script}' ${words.join(" ")}`;
 
@@ -70,6 +91,11 @@ export async function tryCall(
 ): Promise<{ answer: string; code: number }> {
   const { stdout, code } = await exec(place, perl(caller, protocol, host, port, 4 * dscp));
   return { answer: stdout, code };
+}
+
+/** Has a place send ten segments that belong to none of its connections' windows, over one that talks on a port. */
+export async function stray(place: string, port: number): Promise<void> {
+  await must(place, perl(stranger, port));
 }
 
 /** A connection from the client to a far port that is used until it is ended: how many bytes came back, of it alone. */

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
-import { answer, tryCall } from "./call.ts";
+import { answer, beginTalk, stray, tryCall } from "./call.ts";
 import { deployedSite, must, mustUp, slavesSettle } from "./site.ts";
 
 const server = "203.0.113.10";
@@ -83,4 +83,22 @@ test("nobody out there begins a connection into the LAN, or to the Pi, but by a 
     await must("guest", route("del"));
     for (const host of ["pi", "server"]) await must(host, shut);
   }
+});
+
+test("a segment that the server can't place ends no connection, nor leaves untranslated", async () => {
+  /** How many packets the rules have held back that say so. */
+  const held = async (chain: string) =>
+    Number(
+      /ct state invalid counter packets (\d+)/.exec(
+        await must("server", `nft list chain inet adsl_bonding_dev ${chain}`),
+      )![1],
+    );
+  const talk = await beginTalk(far, 9300);
+  await must("guest", "sleep 1");
+  await stray("far", 9300);
+  expect(await held("unplaced_resets")).toBeGreaterThan(5);
+  await stray("client", 9300);
+  expect(await held("forward")).toBeGreaterThan(5);
+  await must("guest", "sleep 1");
+  expect(await talk.end()).toBeGreaterThan(30);
 });
