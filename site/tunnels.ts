@@ -61,8 +61,11 @@ export function keyName({ name, keys }: Line, ofAll: number): string {
   return keys === 1 && ofAll === 1 ? name : `${name}-${ofAll}-${keys}`;
 }
 
+/** What every IPv4 host has to take in one piece (RFC 791). */
+const smallestMtu = 576;
+
 /** The MTU inside the tunnels by hand, bytes: a field of `bond`. */
-export const innerMtuField = whole(576, 1500, "bytes").optional();
+export const innerMtuField = whole(smallestMtu, 1500, "bytes").optional();
 
 /** Largest inner packet that travels over a line in one piece, bytes. */
 function wholeMtu({ encapsulation, mtu, fragment }: Line): number {
@@ -198,7 +201,9 @@ function sizes(lines: Raw[], mtu: unknown): Mistake[] {
     if (line.fragment === true || line.protocol === "tcp" || typeof passes !== "number") return [];
     if (mtu + largestOverhead <= passes) return [];
     const reason = `makes packets of ${mtu + largestOverhead} bytes, more than the ${passes} that lines[${index}] passes`;
-    const mend = `Write ${passes - largestOverhead} or less, take it out, or give lines[${index}] \`fragment: true\`.`;
+    const most = passes - largestOverhead;
+    const less = most >= smallestMtu ? `Write ${most} or less, take it out,` : "Take it out,";
+    const mend = `${less} or give lines[${index}] \`fragment: true\`.`;
     return [{ path: "bond.mtu", value: mtu, reason, mend }];
   });
 }

@@ -526,6 +526,22 @@ test.each<[string, (site: any) => void, string]>([
     'lines[0].down = "7 232 kbit/s": has a blank in its number',
   ],
   [
+    "an MTU that a line passes only without OpenVPN 2.7's headers",
+    (s) => {
+      s.lines[1].fragment = true;
+      s.bond = { mtu: 1492 - 66 };
+    },
+    "bond.mtu = 1426: makes packets of 1496 bytes, more than the 1492 that lines[0] passes\n      Write 1422 or less",
+  ],
+  [
+    "the least MTU over a line that passes no more itself",
+    (s) => {
+      s.lines[0].mtu = 576;
+      s.bond = { mtu: 576 };
+    },
+    "the 576 that lines[0] passes\n      Take it out, or give lines[0] `fragment: true`.",
+  ],
+  [
     "sources that are the LAN's",
     (s) => (s.vpn = { sources: ["192.168.0.0/16"] }),
     'vpn.sources[0] = "192.168.0.0/16": shares addresses with 192.168.1.0/24, a network of the site itself',
