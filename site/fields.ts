@@ -170,11 +170,26 @@ export const rate = judged((value) => {
     const reason = "has a point that may stand for thousands";
     return { reason, mend: `Write ${value.replace(".", "")}, or leave the last digits out.` };
   }
-  if (kbits === undefined || kbits < 1) return { reason: "is no rate that a line can have", mend };
+  if (kbits === undefined) return withoutRate(value, mend);
+  if (kbits < 1) return { reason: noRate, mend };
   return kbits > highestRate
     ? { reason: "is more than any line has: 10 Gbit/s is the most", mend }
     : undefined;
 }).transform((value) => parseRate(value)!);
+
+const noRate = "is no rate that a line can have";
+
+/** Why it is none: boxes show a number alone, or the unit in another spelling. */
+function withoutRate(value: unknown, mend: string): Verdict {
+  const text = typeof value === "number" ? String(value) : value;
+  const [number, unit] = (typeof text === "string" && /^\d+(?:\.\d+)?\s*([a-z].*)?$/i.exec(text)) || [];
+  if (number === undefined) return { reason: noRate, mend };
+  if (unit === undefined) return { reason: "has no unit", mend };
+  return {
+    reason: "has a unit that is not taken",
+    mend: "Write kbit/s or Mbit/s: kb/s and kbps mostly mean kbit/s, kB/s and ko/s are eight times as much.",
+  };
+}
 
 /** Whether it is a name that can become part of file and interface names. */
 export function isLabel(value: unknown, max: number): value is string {

@@ -8,7 +8,7 @@ export const highestRate = 10_000_000;
  * It is the rate that the box shows as synchronised (on ADSL the ATM rate, headers of its cells included).
  */
 export function parseRate(text: unknown): number | undefined {
-  const match = typeof text === "string" ? /^(\d+(?:\.\d+)?)\s*([kmg])bit(?:\/s)?$/i.exec(text) : null;
+  const match = typeof text === "string" ? /^(\d+(?:\.\d+)?)\s*([kmg])bit(?:\/s)?$/i.exec(text.trim()) : null;
   if (!match) return undefined;
   return Number(match[1]) * scale[match[2]!.toLowerCase() as keyof typeof scale];
 }

@@ -426,7 +426,7 @@ test("one mistake is told once, and its mend can be followed", () => {
 
 test("rates are read with capitals and blanks as people write them", () => {
   const { lines } = parseSite(
-    exampleSite((s) => Object.assign(s.lines[0], { down: "7.2 MBit/s", up: "896  Kbit/s" })),
+    exampleSite((s) => Object.assign(s.lines[0], { down: "7.2 MBit/s", up: "896  Kbit/s " })),
   );
   expect([lines[0]!.down, lines[0]!.up]).toEqual([7200, 896]);
 });
@@ -525,6 +525,13 @@ test.each<[string, (site: any) => void, string]>([
     (s) => (s.lines[0].down = "7 232 kbit/s"),
     'lines[0].down = "7 232 kbit/s": has a blank in its number',
   ],
+  ["a rate as the box shows it", (s) => (s.lines[0].down = 7232), "lines[0].down = 7232: has no unit"],
+  [
+    "the how-to's own unit",
+    (s) => (s.lines[0].up = "896 Kbps"),
+    'lines[0].up = "896 Kbps": has a unit that is not taken\n      Write kbit/s or Mbit/s: kb/s and kbps mostly mean kbit/s',
+  ],
+  ["half a unit", (s) => (s.lines[0].down = "8M"), 'lines[0].down = "8M": has a unit that is not taken'],
   [
     "an MTU that a line passes only without OpenVPN 2.7's headers",
     (s) => {
