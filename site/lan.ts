@@ -1,9 +1,9 @@
 import { z } from "zod";
-import { addressNumber, type Cidr, contains, isAddress, isBetween } from "./address.ts";
+import { addressNumber, type Cidr, contains, isAddress, isBetween, nthAddress } from "./address.ts";
 import { address, list, resolverAddress, told } from "./fields.ts";
 import { boxesOnLan } from "./lineInterface.ts";
 import type { Mistake } from "./mistake.ts";
-import { notOnLan } from "./networks.ts";
+import { notOnLan, ownNetworks } from "./networks.ts";
 import { asRecord, type Raw, rawServers } from "./raw.ts";
 
 /** What the Pi serves on its LAN, where the site wants it. */
@@ -55,7 +55,7 @@ export function lanMistakes(site: Raw, network: Cidr | undefined, lines: Raw[], 
   const servers = rawServers(site).map(({ raw: { address } }) => address);
   return [
     ...rangeMistakes(asRecord(dhcp), network, boxesOnLan(lines, pi)),
-    ...upstreamMistakes(asRecord(dns), network, boxes, servers),
+    ...upstreamMistakes(asRecord(dns), network, boxes, servers, ownAddresses(site)),
   ];
 }
 
@@ -84,12 +84,25 @@ function rangeMistakes({ from, to }: Raw, network: Cidr, boxes: (string | undefi
   });
 }
 
-function upstreamMistakes({ upstream }: Raw, network: Cidr, boxes: unknown[], servers: unknown[]): Mistake[] {
+/** The Pi's addresses, on its LAN and in its bonds. */
+function ownAddresses(site: Raw): string[] {
+  return ownNetworks(site).map(({ path, network }) =>
+    path === "pi.address" ? network.address : nthAddress(network.network, 2),
+  );
+}
+
+function upstreamMistakes(
+  { upstream }: Raw,
+  network: Cidr,
+  boxes: unknown[],
+  servers: unknown[],
+  own: string[],
+): Mistake[] {
   const asked = Array.isArray(upstream) ? upstream : [];
   const wrong = (value: unknown) => {
     const box = boxes.indexOf(value);
     if (!isAddress(value)) return undefined;
-    if (value === network.address) return "is the Pi itself";
+    if (own.includes(value)) return "is the Pi itself";
     if (box >= 0) return `is the box of lines[${box}]: a box's resolver dies with its line`;
     if (servers.includes(value))
       return "is a server of the site: what goes to it leaves by one box, and dies with its line";

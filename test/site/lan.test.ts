@@ -40,8 +40,19 @@ test.each<[string, string, unknown]>([
   ["a lease of a minute", "lan.dhcp.lease", { dhcp: { ...dhcp, lease: "1m" } }],
   ["a box as resolver", "lan.dns.upstream[1]", { dns: { upstream: ["9.9.9.9", "192.168.1.254"] } }],
   ["the Pi as its own resolver", "is the Pi itself", { dns: { upstream: ["192.168.1.252"] } }],
+  ["the Pi by its address in the bond", "is the Pi itself", { dns: { upstream: ["172.16.16.2"] } }],
   ["a resolver's name", "lan.dns.upstream[0]", { dns: { upstream: ["dns.quad9.net"] } }],
   ["no resolver", "lan.dns.upstream", { dns: { upstream: [] } }],
 ])("%s is told", (_, text, lan) => {
   expect(() => lanOf(lan)).toThrow(text);
+});
+
+test("the server's end of a bond may answer for names, the Pi's own in a backup's may not", () => {
+  const site = (upstream: string) =>
+    exampleSite((s) => {
+      s.backups = [{ name: "spare", address: "203.0.114.20", ssh: s.server.ssh }];
+      s.lan = { dns: { upstream: [upstream] } };
+    });
+  expect(() => parseSite(site("172.16.16.1"))).not.toThrow();
+  expect(() => parseSite(site("172.16.16.6"))).toThrow("is the Pi itself");
 });
