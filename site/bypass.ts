@@ -277,8 +277,10 @@ function strangers(path: string, hosts: unknown, lan: Cidr | undefined, lines: R
     if (isAddress(host)) {
       return notOnLan(lan, host) ?? (box && `is ${box}, which sends by its own line and not by the Pi`);
     }
-    const away = parseCidr(host) !== undefined && !standsIn(lan.network, host);
-    return away ? `is outside the Pi's LAN ${lan.network}` : undefined;
+    const network = parseCidr(host)?.network;
+    if (network === undefined || standsIn(lan.network, network)) return undefined;
+    const where = standsIn(network, lan.network) ? "reaches beyond" : "is outside";
+    return `${where} the Pi's LAN ${lan.network}`;
   };
   return entries(path, hosts).flatMap((at) => {
     const reason = judge(at.value);

@@ -65,6 +65,8 @@ test.each([
   ["to", "192.168.1.32/28", "stands inside the Pi's LAN 192.168.1.0/24"],
   ["hosts", "192.168.1.254", "is the box of lines[1]"],
   ["hosts", "192.168.1.240/32", "is the box of lines[0]"],
+  ["hosts", "192.168.0.0/16", "reaches beyond the Pi's LAN 192.168.1.0/24"],
+  ["hosts", "192.168.2.0/24", "is outside the Pi's LAN 192.168.1.0/24"],
 ])("%s %s can never take effect, and is told: it %s", (field, value, reason) => {
   const wrong = exampleSite((s) => {
     withServers(s);
