@@ -14,7 +14,7 @@ import { RemoteServer } from "./components/remoteServer/remoteServer.ts";
 import { ConfigError } from "./site/mistake.ts";
 import { loginOf, type OvhLogin, readableParts, refuseLogin } from "./site/ovh.ts";
 import { everyServer, planSite } from "./site/plan.ts";
-import { asRecord, type Raw, rawServers } from "./site/raw.ts";
+import { asRecord, ownConfig, type Raw, rawServers } from "./site/raw.ts";
 import { parseSite, type Site } from "./site/schema.ts";
 import { warningsOf } from "./site/warnings.ts";
 
@@ -97,7 +97,8 @@ async function writtenSite(): Promise<Raw> {
 
 function readSite(raw: unknown): Site {
   try {
-    return parseSite(raw);
+    const { site: _, ...beside } = ownConfig(pulumi.runtime.allConfig());
+    return parseSite(raw, beside);
   } catch (error) {
     // The mistakes are the user's to mend: a stack trace of ours would only hide them.
     if (error instanceof ConfigError) throw new pulumi.RunError(error.message);

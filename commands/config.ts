@@ -3,7 +3,7 @@ import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { parse } from "yaml";
-import { asRecord } from "../site/raw.ts";
+import { asRecord, ownConfig } from "../site/raw.ts";
 import { parseSite, type Site } from "../site/schema.ts";
 
 /** How long, in milliseconds, Pulumi is given to say which stack is selected. */
@@ -31,6 +31,8 @@ export interface StackFile {
   path: string;
   text: string;
   site: unknown;
+  /** What else the project's own config holds there. */
+  beside: Record<string, unknown>;
 }
 
 /**
@@ -43,10 +45,9 @@ export async function readStackFile(root: string, stack: string, file?: string):
     throw new CommandError(`${error.message}. Name the stack, or its config with --config-file.`);
   });
   const config = asRecord(asRecord(readYaml(path, text)).config);
-  // As Pulumi does: a key without a project is this one's.
-  const site = config["adsl-bonding:site"] ?? config.site;
+  const { site, ...beside } = ownConfig(config);
   if (site === undefined) throw new CommandError(`${path} holds no adsl-bonding:site`);
-  return { path, text, site };
+  return { path, text, site, beside };
 }
 
 function readYaml(path: string, text: string): unknown {
@@ -64,8 +65,8 @@ function readYaml(path: string, text: string): unknown {
  * @throws CommandError when there is none, ConfigError when it has mistakes
  */
 export async function readStackSite(root: string, stack: string, file?: string): Promise<Site> {
-  const { site } = await readStackFile(root, stack, file);
-  return parseSite(withoutLogin(site));
+  const { site, beside } = await readStackFile(root, stack, file);
+  return parseSite(withoutLogin(site), beside);
 }
 
 /** OVH is not asked here, and its login, encrypted, is no text that the schema would take. */

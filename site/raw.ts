@@ -34,3 +34,13 @@ export function rawServers({ server, vpn, backups }: Raw) {
     }),
   ];
 }
+
+/** What of a stack's config is this project's, by its keys. As to Pulumi, one without a project is so, too. */
+export function ownConfig(config: Raw): Raw {
+  return Object.fromEntries(
+    Object.entries(config).flatMap(([key, value]) => {
+      const own = key.replace(/^adsl-bonding:/, "");
+      return own.includes(":") ? [] : [[own, value]];
+    }),
+  );
+}

@@ -145,17 +145,25 @@ export type { Ssh } from "./ssh.ts";
 
 /**
  * Reads a site's config.
+ * @param beside what else the project's config holds: fields that are not indented enough would be left out without a word
  * @throws ConfigError with every mistake in it: of single fields, and of fields that contradict one another
  */
-export function parseSite(raw: unknown): Site {
+export function parseSite(raw: unknown, beside: Raw = {}): Site {
   const result = schema.safeParse(raw);
   const mistakes = result.success ? [] : result.error.issues.flatMap((issue) => toMistakes(issue, raw));
   // What is wrong by itself is told once, and not how it stands beside others.
   const told = new Set(mistakes.map(({ path }) => path));
   mistakes.push(...findContradictions(raw).filter(({ path }) => !told.has(path)));
+  mistakes.push(...Object.entries(beside).map(([key, value]) => ({ path: key, value, ...astray })));
   if (mistakes.length > 0) throw new ConfigError(mistakes);
   return result.data!;
 }
+
+const astray = {
+  hidden: true,
+  reason: "stands beside the site, where nothing is read",
+  mend: "Indent it as far as the site's own fields, below adsl-bonding:site, or take it out.",
+};
 
 /** What is wrong, and what to do, where a value is of another kind altogether. */
 const kinds: Record<string, Pick<Mistake, "reason" | "mend">> = {

@@ -43,6 +43,20 @@ test("a key without the project's name is the project's, as to Pulumi", async ()
   expect((await readStackSite(folder, "", path)).name).toBe("dev");
 });
 
+test("fields that stand beside the site, and not in it, are told with its other mistakes, and not shown", async () => {
+  const site = exampleSite((s) => (s.lines[0].down = 5));
+  const path = join(folder, "Pulumi.astray.yaml");
+  const config = { "adsl-bonding:site": site, bypass: [], "adsl-bonding:qos": "hush", "pulumi:tags": {} };
+  writeFileSync(path, stringify({ config }));
+  const error: Error = await readStackSite(folder, "", path).then(
+    () => new Error("taken"),
+    (reason) => reason,
+  );
+  expect(error.message).toContain("the site's config has 3 mistakes");
+  expect(error.message).toContain("bypass = []: stands beside the site, where nothing is read");
+  expect(error.message).toContain("qos = (not shown): stands beside the site");
+});
+
 test.each([
   ["a key twice", "config:\n  a: hush\n  a: 2\n", /can't be read as YAML: .*unique at line 3/],
   ["a tab", "config:\n\ta: hush\n", /can't be read as YAML: .*at line 2/],

@@ -29,6 +29,8 @@ export async function declare(
     drift = { pi: "", server: "" },
     installation = { pi: "", server: "" },
     answer = {},
+    /** What else the project's config holds beside the site. */
+    beside = {},
     /** Runs in the stack after the program. */
     afterwards = () => {},
   } = {},
@@ -65,7 +67,7 @@ export async function declare(
     preview,
   );
   const needs = recordNeeds();
-  pulumi.runtime.setAllConfig({ "adsl-bonding:site": JSON.stringify(exampleSite(change)) });
+  pulumi.runtime.setAllConfig({ "adsl-bonding:site": JSON.stringify(exampleSite(change)), ...beside });
   let program: Record<string, unknown> = {};
   let failure: unknown;
   // As the engine does: under a root of the stack, which is where the guard stands. An error that ends the program

@@ -19,6 +19,13 @@ test("what becomes of each host: one program, its packages, its files, then one 
   expect(components.map(({ type, name }) => `${type} ${name}`).sort()).toMatchSnapshot();
 });
 
+test("a field beside the site ends the program, and other projects' config doesn't", async () => {
+  const others = { "pulumi:tags": "{}", "command:x": "y" };
+  expect((await declare(undefined, { beside: others })).commands.length).toBeGreaterThan(0);
+  const astray = declare(undefined, { beside: { ...others, "adsl-bonding:backups": "[]" } });
+  await expect(astray).rejects.toThrow("backups = (not shown): stands beside the site");
+});
+
 test("what each host's check said is an output, without what its login shell says", async () => {
   const { outputs } = await declare();
   expect(outputs.checks).toEqual({ pi: "stdout of pi settle", server: "stdout of server settle" });
