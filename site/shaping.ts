@@ -189,7 +189,8 @@ function tooFast(lines: Raw[]): Mistake[] {
       const rate = parseRate(line[direction]);
       if (!rate || rate <= fastestAtm || rate > highestRate) return [];
       const reason = `is more than a line with the encapsulation ${encapsulation} carries, an ADSL's`;
-      const mend = "Correct the unit; for fibre, cable or VDSL write `encapsulation: ethernet`.";
+      const mend =
+        "Correct the unit; for fibre, cable or VDSL write `encapsulation: ethernet`, with PPPoE `pppoe-ethernet`.";
       return [{ path: `lines[${index}].${direction}`, value: line[direction], reason, mend }];
     });
   });

@@ -21,7 +21,8 @@ done
 case $encapsulation in
 pppoe-llc) framing='26 48 5' ;; # 40: 8 PPPoE and PPP, 14 Ethernet, 10 LLC and SNAP, 8 AAL5
 pppoa-vc) framing='-4 48 5' ;;  # 10: 2 PPP, 8 AAL5
-ethernet) framing='4' ;;        # 18: 14, and 4 of its check sum
+pppoe-ethernet) framing='12' ;; # 26: 8 PPPoE and PPP, 14, and 4 of its check sum
+ethernet) framing='4' ;;        # 18: without those 8
 *) echo "unknown encapsulation $encapsulation" >&2 && exit 2 ;;
 esac
 printf 'down=%s up=%s rtt=%s queue=%s encapsulation=%s lose_in=%s lose_out=%s\n' \

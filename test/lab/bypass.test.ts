@@ -6,29 +6,38 @@ import { eventually, must, mustUp, pristineSite, queueRate, slavesSettle } from 
 
 const client = "192.168.1.10";
 const expedited = 46;
+const elsewhere = "198.51.100.9";
 
 beforeAll(async () => {
   const stack = await pristineSite();
   await stack.configure((site) => {
     site.bypass = [
       { line: "orange", protocol: "udp", ports: "27000-27010", hosts: [client] },
-      { line: "ovh", protocol: "tcp", ports: [8443], to: ["198.51.100.0/24"], hosts: ["pi"] },
-      { line: "ovh", dscp: "ef", hosts: [client] },
+      { line: "ovh", protocol: "tcp", ports: [8443], to: ["198.51.100.0/29"], hosts: ["pi"] },
+      { line: "ovh", dscp: "ef", hosts: ["192.168.1.8/29"] },
       { line: "ovh", ports: [5201, 8088] },
     ];
   });
   await mustUp(stack);
   await slavesSettle(2);
+  await must("far", `ip address replace ${elsewhere}/24 dev eth0`);
   await answer("far", "udp:27001", "udp:27011", "tcp:27001", "tcp:8443", "tcp:8444", "udp:9000");
 });
 
 afterAll(async () => {
   await restore("ovh");
+  await exec("far", `ip address del ${elsewhere}/24 dev eth0`);
 });
 
 /** Under which address the far machine sees who calls it. */
-async function seen(place: string, protocol: "tcp" | "udp", port: number, dscp?: number): Promise<string> {
-  return (await tryCall(place, protocol, far, port, dscp)).answer.split(" ")[1] ?? "nobody";
+async function seen(
+  place: string,
+  protocol: "tcp" | "udp",
+  port: number,
+  dscp?: number,
+  by = far,
+): Promise<string> {
+  return (await tryCall(place, protocol, by, port, dscp)).answer.split(" ")[1] ?? "nobody";
 }
 
 test("a LAN host's game leaves by the named line, and everything else by the server", async () => {
@@ -41,10 +50,14 @@ test("a LAN host's game leaves by the named line, and everything else by the ser
 
 test("so does what the Pi itself sends, and what has the chosen code point", async () => {
   expect(await seen("pi", "tcp", 8443)).toBe(seenBy.ovh);
+  // An address of the same machine that is in none of the chosen networks.
+  expect(await seen("pi", "tcp", 8443, undefined, elsewhere)).toBe(seenBy.server);
   expect(await seen("pi", "tcp", 8444)).toBe(seenBy.server);
   expect(await seen("client", "tcp", 8443)).toBe(seenBy.server);
   expect(await seen("client", "udp", 9000, expedited)).toBe(seenBy.ovh);
   expect(await seen("client", "udp", 9000)).toBe(seenBy.server);
+  // The operator's machine is outside the hosts' network.
+  expect(await seen("guest", "udp", 9000, expedited)).toBe(seenBy.server);
 });
 
 test("a connection that enters by a box is answered through it, whatever main's default route says", async () => {

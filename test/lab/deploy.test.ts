@@ -26,16 +26,23 @@ afterAll(async () => {
   await pristineSite();
 });
 
-test("four wrong values end in one error, before any host is touched", async () => {
+test("five wrong values end in one error, before any host is touched", async () => {
   await stack.configure((site) => {
     site.lines[0].gateway = "192.168.2.240";
     site.lines[0].down = "0 kbit/s";
     site.lines.push({ ...site.lines[1], name: "third" });
     site.bond = { network: "192.168.0.0/16" };
+    site.forwards = [{ ports: 22, to: "192.168.1.10" }];
   });
   const { code, stdout } = await stack.pulumi(["up", "--yes", "--skip-preview"]);
   expect(code).not.toBe(0);
-  for (const path of ["lines[0].gateway", "lines[0].down", "lines[2].gateway", "bond.network"]) {
+  for (const path of [
+    "lines[0].gateway",
+    "lines[0].down",
+    "lines[2].gateway",
+    "bond.network",
+    "forwards[0].ports",
+  ]) {
     expect(stdout).toContain(path);
   }
   expect(await tracesOn("pi")).toBe("");

@@ -5,7 +5,7 @@ import { cut, down, exec, facts, reset, restore, up } from "../../lab/index.ts";
 import { openStack, type Stack } from "../../lab/stack.ts";
 import { answer, tryCall } from "./call.ts";
 import { far, openBox, seenBy, tunnelsAgain, withoutTunnels } from "./direct.ts";
-import { eventually, must, mustUp, slavesSettle, tracesOn } from "./site.ts";
+import { eventually, largestIsWhole, must, mustUp, slavesSettle, tracesOn } from "./site.ts";
 
 /**
  * The second box stands behind the Pi's second network card, at the first box's address, and gives it by DHCP; the third on a
@@ -160,6 +160,8 @@ test("a third box, on a VLAN of the LAN's card, makes a line, which outlives tha
     "timeout 9 tcpdump -l -n -c 4 -i lan-pi vlan 35 and udp port 1196 2>/dev/null",
   );
   expect(tagged).toContain("203.0.113.10.1196");
+  // A line of PPPoE over Ethernet beside two of PPPoE over ATM.
+  await largestIsWhole({ ovh: 1492, orange: 1492, farm: 1492 });
   await cut("farm");
   await slavesSettle(2);
   await restore("farm");

@@ -117,6 +117,17 @@ test("nothing but the LAN is served, by a unit that systemd finds nothing wrong 
   expect(listening).not.toMatch(/172\.16\.16\.2:53|127\.0\.0\.1:53|0\.0\.0\.0:53/);
 });
 
+test("names alone are resolved where addresses are the box's own matter", async () => {
+  await stack.configure((site) => {
+    site.lan = { dns: { upstream: [far] } };
+  });
+  await mustUp(stack);
+  expect(await must("client", "busybox nslookup -type=a three.example 192.168.1.252")).toContain(
+    "192.0.2.77",
+  );
+  expect(await must("pi", "ss -Hlun 'sport = :67'")).toBe("");
+});
+
 test("taken out of the config, it is gone", async () => {
   await stack.configure(() => {});
   await mustUp(stack);

@@ -4,7 +4,7 @@ import { cut, exec, lose, measure, restore } from "../../lab/index.ts";
 import type { Stack } from "../../lab/stack.ts";
 import { beginTalk } from "./call.ts";
 import { now } from "./direct.ts";
-import { deployedSite, eventually, must, mustUp, queueRates, slavesSettle } from "./site.ts";
+import { deployedSite, eventually, must, mustUp, queueRates, slavesSettle, whole } from "./site.ts";
 
 const far = "198.51.100.7";
 const ends = [
@@ -244,14 +244,17 @@ test("in active-backup a line that loses a quarter is left by both ends within 1
   await slavesSettle(2, 10);
 });
 
-test("with the hash layer2 all goes over one line; a keepalive of the config's own is what ends a tunnel", async () => {
+test("with the hash layer2 all goes over one line, be the bond named otherwise; a keepalive of the config's own is what ends a tunnel", async () => {
   await stack.configure((site) => {
-    site.bond = { mode: "balance-xor", hashPolicy: "layer2" };
+    site.bond = { mode: "balance-xor", hashPolicy: "layer2", interface: "lines" };
     site.vpn = { keepalive: { interval: 2, timeout: 8 } };
   });
   await mustUp(stack);
-  await slavesSettle(2);
-  for (const [host, bond] of ends) {
+  // The bond has another name on the Pi, too.
+  await must("pi", "! ip link show bond0");
+  const renamed = [["pi", "lines"] as const, ["server", "bond-dev"] as const];
+  for (const [host, bond] of renamed) {
+    await whole([host, bond], 30);
     expect(await bonding(host, bond)).toContain("Transmit Hash Policy: layer2 (0)");
   }
   const before = await sent();
@@ -273,5 +276,5 @@ test("with the hash layer2 all goes over one line; a keepalive of the config's o
   expect(silent).toBeGreaterThan(5.5);
   expect(silent).toBeLessThan(11);
   await restore("orange");
-  await slavesSettle(2, 60);
+  for (const end of renamed) await whole(end, 60);
 });

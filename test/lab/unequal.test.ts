@@ -4,7 +4,9 @@ import { externalAddress } from "../../lab/demo.ts";
 import {
   cut,
   down,
+  exec,
   facts,
+  lose,
   type Measured,
   measure,
   type Ping,
@@ -15,6 +17,7 @@ import {
   up,
 } from "../../lab/index.ts";
 import { openStack, type Stack } from "../../lab/stack.ts";
+import { now } from "./direct.ts";
 import { eventually, largestIsWhole, must, mustUp, slavesSettle } from "./site.ts";
 
 /** One line is twice as fast as the other, and they put different things around a packet: PPPoA in cells, and Ethernet. */
@@ -50,13 +53,23 @@ async function overTheBond(direction: "down" | "up"): Promise<Measured> {
   return measured;
 }
 
+/** What the watch has told of lines that it took out. */
+const outs = "journalctl -q -o cat -u adsl-dev-watch | grep 'is out'";
+const watched = async () => (await exec("pi", outs)).stdout;
+
 const qdiscs = (host: string) => must(host, "tc qdisc show");
 
 test("two tunnels over the faster line: one transfer uses both lines for what each has", async () => {
   await stack.configure((site) => {
     site.lines[0].tunnels = 2;
+    Object.assign(site.lines[0], { price: 29.99 });
+    Object.assign(site.lines[1], { price: 19.99 });
+    Object.assign(site.server, { price: 6 });
+    site.costs = { once: [{ what: "installation", price: 48, months: 24 }] };
+    site.activation = { wayOut: "198.51.100.80" };
   });
-  await mustUp(stack);
+  // The lines' and the server's, and a month's part of what was paid once.
+  expect(await mustUp(stack)).toMatch(/monthlyCost.*57\.98/s);
   await slavesSettle(3);
   expect(await externalAddress()).toBe("203.0.113.10");
   // The slower line's tunnel stands between the faster one's: no burst goes over one line.
@@ -78,6 +91,7 @@ test("less of the lines is used where the site asks for it, and without queues n
   const whole = await rate();
   await stack.configure((site) => {
     site.lines[0].tunnels = 2;
+    site.lines[0].mtu = 1400;
     site.qos = { share: 0.5 };
     site.watch = { loss: 40, clean: 30 };
   });
@@ -87,6 +101,26 @@ test("less of the lines is used where the site asks for it, and without queues n
   expect((await rate()) / whole).toBeLessThan(0.52);
   const slower = await overTheBond("down");
   expect(slower.mbits / sum.down).toBeLessThan(0.5);
+  // A line whose box takes less than its kind does, as the config says.
+  await must("guest", "ip -n ovh link set dev wan mtu 1400");
+  await largestIsWhole({ ovh: 1400, orange: 1400 });
+  // A quarter is less than counts here.
+  const fourth = "icmp type echo-reply numgen inc mod 4 == 0 drop";
+  await must(
+    "ovh",
+    `nft 'table ip fourth { chain lost { type filter hook forward priority 0; ${fourth}; }; }'`,
+  );
+  await must("guest", "sleep 15");
+  expect(await watched()).toBe("");
+  await must("ovh", "nft delete table ip fourth");
+  await lose("ovh", 60, "in");
+  await eventually("pi", `[ -n "$(${outs})" ]`, 20);
+  const cleanFrom = await now();
+  await restore("ovh");
+  await slavesSettle(3, 60);
+  const back = (await now()) - cleanFrom;
+  expect(back).toBeGreaterThan(27);
+  expect(back).toBeLessThan(40);
 
   await stack.configure((site) => {
     site.lines[0].tunnels = 2;
@@ -104,9 +138,12 @@ test("less of the lines is used where the site asks for it, and without queues n
 test("balance-xor by layer2+3 takes a line by the two ends' addresses", async () => {
   await stack.configure((site) => {
     site.bond = { mode: "balance-xor", hashPolicy: "layer2+3" };
+    site.watch = { enabled: false };
+    site.activation = { wayOut: false };
   });
   await mustUp(stack);
   await slavesSettle(2);
+  await must("pi", "! systemctl cat adsl-dev-watch");
   expect(await must("pi", "cat /proc/net/bonding/bond0")).toContain("Transmit Hash Policy: layer2+3 (2)");
   expect(await must("pi", "ip link show")).not.toContain("tap2");
   const sent = async () => {

@@ -55,7 +55,7 @@ const line = fc.record(
     where: fc.constantFrom("lan", "lan", "own", "dhcp"),
     down: rate(4000, 60_000),
     up: fc.oneof({ weight: 15, arbitrary: rate(2000, 4000) }, { weight: 1, arbitrary: rate(1, 150) }),
-    encapsulation: fc.constantFrom("pppoe-llc", "pppoa-vc", "ethernet"),
+    encapsulation: fc.constantFrom("pppoe-llc", "pppoa-vc", "pppoe-ethernet", "ethernet"),
     mtu: between(1400, 1500),
     tunnels: fc.oneof({ weight: 4, arbitrary: fc.constant(1) }, { weight: 1, arbitrary: between(1, 8) }),
     protocol: fc.constantFrom("udp", "udp", "tcp"),
