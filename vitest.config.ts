@@ -20,6 +20,7 @@ export default defineConfig({
         test: {
           name: "lab",
           include: ["test/lab/**/*.test.ts"],
+          setupFiles: ["test/lab/journals.ts"],
           // One lab, one scenario at a time; each bounds its own waits.
           fileParallelism: false,
           maxWorkers: 1,
