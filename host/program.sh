@@ -561,8 +561,17 @@ await_trial() {
 undo_in() { # SECONDS ID [OPTION]
   # What may be left of an earlier trial's has nothing to undo any more, and must not meddle with this one.
   systemctl stop "$prefix-revert.timer" "$prefix-revert.service" 2>/dev/null || true
-  systemd-run -q --collect ${3:+"$3"} --unit "$prefix-revert" --on-active "$1" --on-unit-inactive 30 \
-    --timer-property AccuracySec=1s "$0" expire "$2"
+  # At each daemon-reload, ours or another's, systemd begins anew to count from the timer's own start (systemd issue 31914),
+  # but not from that of its own.
+  systemd-run -q --collect ${3:+"$3"} --unit "$prefix-revert" --on-active "$1" --on-startup "$(($(since_startup) + $1 + 1))" \
+    --on-unit-inactive 30 --timer-property AccuracySec=1s "$0" expire "$2"
+}
+
+# Seconds since systemd's start. Not by /proc/uptime, which in some containers is another clock than systemd's. Where systemd does not
+# tell they are too many, and nothing is lost but that.
+since_startup() {
+  began=$(systemctl show -p UserspaceTimestampMonotonic --value) || began=0
+  awk -v began="$began" '{ print int($22 / 100 - began / 1000000) }' /proc/self/stat
 }
 
 stop_timer() { systemctl stop "$prefix-revert.timer" 2>/dev/null || true; }

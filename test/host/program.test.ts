@@ -535,6 +535,17 @@ test("a trial whose timer somebody has stopped is undone for the next change", (
   expect(readFileSync(at("detached"), "utf8")).toMatch(/--on-active 1 .* expire second$/m);
 });
 
+test("the time to confirm ends when it was to, however often systemd reads its units anew meanwhile", () => {
+  deploy();
+  // It began five seconds after the kernel.
+  write("bin/systemctl", `#!/bin/sh\n[ "$1" != show ] || echo 5000000\n`);
+  writeFileSync(at("detached"), "");
+  switchTo("second", content(anew), 60);
+  const [, fromStart] = /--on-active 60 --on-startup (\d+) /.exec(readFileSync(at("detached"), "utf8"))!;
+  const uptime = Number(readFileSync("/proc/uptime", "utf8").split(" ")[0]);
+  expect(Math.abs(Number(fromStart) - (uptime - 5 + 61))).toBeLessThan(20);
+});
+
 test("texts that were staged for another change, which waits, outlast a confirmation; the replaced ones go", () => {
   deploy();
   const stagedAs = (text: string) => at("lib", "test", "staged", digest(text));
