@@ -166,13 +166,15 @@ complete_dpkg() {
 # Runs apt without its talk, but for its last lines when it fails, and for its waiting while another package manager is
 # at work: ten minutes. For dpkg's lock apt waits by itself; for those of its lists and archives, which a machine just
 # started may hold for its daily update, we do. It may end well without a list that it could not have: its warning is
-# told when something fails for want of that.
+# told when something fails for want of that. Of a config file that somebody wrote before the package came, or has edited, dpkg
+# would ask whose to take, and nobody is there to answer: it stays as it is.
 warned=
 quietly() {
   log=$(mktemp)
   patience=$(($(now) + 600))
   until
-    { "$@" -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 2>&1 && echo ended well; } | tee "$log" |
+    { "$@" -q -o DPkg::Lock::Timeout=600 -o Dpkg::Use-Pty=0 -o Dpkg::Options::=--force-confdef \
+      -o Dpkg::Options::=--force-confold 2>&1 && echo ended well; } | tee "$log" |
       sed -u -n 's/.*\(Waiting for cache lock.*\)/\1/p' >&2
     [ "$(tail -n 1 "$log")" = "ended well" ]
   do

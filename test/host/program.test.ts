@@ -383,6 +383,23 @@ esac
   expect(told()).toEqual(["apt-get update", "apt-get -y", "-q disable --now openvpn.service"]);
 });
 
+test("a config file that somebody wrote before its package came is kept: nobody is there to be asked", () => {
+  write("bin/dpkg-query", "#!/bin/sh\nexit 1\n");
+  write("bin/dpkg", "#!/bin/sh\n");
+  // As dpkg does at the end of its input.
+  write(
+    "bin/apt-get",
+    `#!/bin/sh
+case "$*" in
+  *install*--force-confold*) ;;
+  *install*) echo " end of file on stdin at conffile prompt"; exit 100 ;;
+esac
+`,
+  );
+  mkdirSync(at("dpkg", "updates"), { recursive: true });
+  expect(run(["packages", "nftables"])).toContain("there: nftables");
+});
+
 test.each([
   ["a file of the system's", "net.ipv4.ip_forward = 1", "", []],
   ["somebody's masquerading", "", "table ip nat {\n  oifname eth0 masquerade\n}", []],
