@@ -1021,7 +1021,8 @@ installation() {
 # Leaves nothing of ours but packages, which it lists. Detached, for it may cut the caller's own way here.
 remove() {
   if [ "${1:-}" != now ]; then
-    systemd-run -q --collect --wait --pipe --unit "$prefix-remove" "$0" remove now || die "removal failed"
+    # A destroy that was cut off may have left one that still runs, or waits for the far end: this one waits for it, or comes after.
+    systemd-run -q --collect --wait --pipe --unit "$prefix-remove-$$" "$0" remove now || [ ! -e "$0" ] || die "removal failed"
     return 0
   fi
   systemctl stop "$prefix-revert.timer" "$prefix-switch.service" 2>/dev/null || true

@@ -290,7 +290,7 @@ test("a backup whose settings were deleted still knows what it is, and is remove
   expect(run(["remove-as", "server"])).toContain("no longer server: nothing was removed");
   rmSync(at("etc", "test"), { recursive: true });
   run(["remove-as", "spare"]);
-  expect(readFileSync(at("detached"), "utf8")).toMatch(/adsl-test-remove .* remove now$/m);
+  expect(readFileSync(at("detached"), "utf8")).toMatch(/adsl-test-remove-\d+ .* remove now$/m);
 });
 
 test("a host that leads to the others goes when the far end has gone, and at once where nothing tells of one", () => {
@@ -309,6 +309,22 @@ test("a host that leads to the others goes when the far end has gone, and at onc
   writeFileSync(at("up"), "0\n");
   expect(run(["remove-last"])).not.toContain("waiting");
   expect(removes()).toBe(true);
+});
+
+test("a removal beside another that was begun before, or after it, is none that failed", () => {
+  deploy();
+  // As systemd does: no two units of one name, and no program that is gone.
+  write(
+    "bin/systemd-run",
+    `#!/bin/sh
+while [ "$1" != --unit ]; do shift; done
+mkdir "${at("run")}/$2" 2>/dev/null && [ -e "$3" ]
+`,
+  );
+  for (let times = 0; times < 2; times++) expect(run(["remove"])).toBe("");
+  // The other is done while this one waits for the far end.
+  write("etc/check", `#!/bin/sh\nrm ${program}\nexit 1\n`);
+  expect(run(["remove-last"])).toBe("");
 });
 
 test("a generation whose keys have gone since they were made is not armed, and the next look has all made again", () => {
