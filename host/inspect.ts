@@ -134,9 +134,12 @@ export function run(file: string, args: string[], stdin: string) {
   return new Promise<{ stdout: string; stderr: string; failed: string }>((resolve) => {
     const child = execFile(file, args, { timeout: limit }, (error, stdout, stderr) => {
       const missing = error && "code" in error && error.code === "ENOENT";
-      const failed = missing
-        ? "there is no ssh client here; install openssh-client"
-        : "it did not answer in time";
+      // A login shell that refuses, as nologin, says so on its output.
+      const last = stdout.trim().split("\n").at(-1);
+      const ended = error?.killed
+        ? "it did not answer in time"
+        : `it was ended there${last ? `: ${last}` : ""}`;
+      const failed = missing ? "there is no ssh client here; install openssh-client" : ended;
       resolve({ stdout, stderr, failed });
     });
     child.stdin?.on("error", () => {}); // a host that hangs up at once: stderr says why
