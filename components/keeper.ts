@@ -95,12 +95,12 @@ table() {
     { ${firewallScript} load && echo "our rules were flushed, and are back"${fill}; }${exceptions ? `\n  ${firewallScript} let_through` : ""}
 }
 
-# What was taken away before the monitors listened is seen by the first round.
+# What was taken away before the monitors listened is seen by the first round. Whichever of them ends, systemd starts both anew.
 {
-  ip -o monitor link address netconf &
+  { ip -o monitor link address netconf; kill $$; } &
   echo begin
   nft monitor${exceptions ? "" : " tables"}
-  kill $!
+  kill $$
 } | while read -r line; do
   case $line in
     begin) table; links; forwarding ;;
@@ -109,8 +109,6 @@ table() {
     *) table ;;
   esac
 done
-# The monitor has ended: systemd starts it anew.
-exit 1
 `,
         mode: "0755",
       },
