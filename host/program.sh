@@ -1050,14 +1050,17 @@ remove() {
 
 # Removes when the far end has gone: whoever removes that one at the same time may be logged in there through this host, and a
 # login that is cut off in the middle hangs for ever. One that was gone before, or stays, is waited for in no case longer than a minute.
+# A destroy that is cut off meanwhile leaves this waiting: not for an `up` that follows, of which each command takes the mark away.
 remove_last() {
-  check=$(field "$state/current" check)
+  check=$(field "$state/current" check) marked=
+  ! touch "$state/leaving" 2>/dev/null || marked=yes
   if [ -n "$check" ] && "$check" linked 2>/dev/null; then
     say "waiting until the far end is removed, a minute at most"
     patience=$(($(now) + 60))
     while "$check" linked 2>/dev/null && [ "$(now)" -lt "$patience" ]; do sleep 1; done
     # Its tunnels end before it has cleared away all the rest.
     [ "$(now)" -ge "$patience" ] || sleep 20
+    [ -z "$marked" ] || [ -e "$state/leaving" ] || [ ! -e "$0" ] || die "the site is being set up again: nothing was removed"
   fi
   remove
 }
@@ -1080,6 +1083,7 @@ main() {
   [ $# -eq 0 ] || shift
   [ "$(id -u)" = 0 ] || die "run it as root: sudo $0 $command"
   adopt || true
+  case $command in setup | packages | key | stage | arm) rm -f "$state/leaving" ;; esac
   case $command in
     setup) setup "$@" ;;
     packages) packages "$@" ;;

@@ -327,6 +327,20 @@ mkdir "${at("run")}/$2" 2>/dev/null && [ -e "$3" ]
   expect(run(["remove-last"])).toBe("");
 });
 
+test("a removal that waits, of a destroy that was cut off, spares a site that is being set up again", () => {
+  deploy();
+  writeFileSync(at("detached"), "");
+  // The next `up` begins while the far end's tunnels end.
+  write(
+    "etc/check",
+    `#!/bin/sh\n[ ! -e ${at("asked")} ] || exit 1\ntouch ${at("asked")}\necho text | ${program} stage /etc/file\n`,
+  );
+  expect(run(["remove-last"])).toContain("the site is being set up again: nothing was removed");
+  expect(readFileSync(at("detached"), "utf8")).toBe("");
+  expect(run(["remove-last"])).toBe("");
+  expect(readFileSync(at("detached"), "utf8")).toMatch(/remove now$/m);
+});
+
 test("a generation whose keys have gone since they were made is not armed, and the next look has all made again", () => {
   deploy();
   const key = at("etc", "test", "keys", "one.key");
