@@ -6,7 +6,8 @@
 set -u
 : "${SITE:?}" "${BOND:?}" "${PEER:?}" "${TAPS:?}" "${INTERFACE=}" "${PROGRAM=yes}"
 program=/usr/local/sbin/adsl-bonding-$SITE
-work=$(mktemp -d)
+# In memory: a full disk is to be told of, too.
+work=$(mktemp -d -p /run) || exit
 trap 'rm -rf "$work"' EXIT
 
 tell() { printf '%s=%s\n' "$1" "$2"; }
