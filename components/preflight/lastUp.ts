@@ -22,12 +22,13 @@ export async function lastUp(): Promise<LastUp> {
     organization === "organization"
       ? pulumi.getStack()
       : [organization, pulumi.getProject(), pulumi.getStack()].join("/");
-  const stack = new pulumi.StackReference("last-up", { name: called });
-  const output = async (key: string) => (await stack.getOutputDetails(key)).value;
-  const [generation, backups] = [await output("generation"), await output("backups")];
+  // Not by a StackReference: that would stand in the state under the stack's name, and after a `pulumi stack rename` every refresh would
+  // fail for want of the old one.
+  const read = await pulumi.runtime.invoke("pulumi:pulumi:readStackOutputs", { name: called });
+  const { generation, backups, externalAddress, gateway }: Record<string, unknown> = read.outputs;
   const addresses: [string, unknown][] = [
-    ["server", await output("externalAddress")],
-    ["pi", await output("gateway")],
+    ["server", externalAddress],
+    ["pi", gateway],
     ...(Array.isArray(backups) ? backups : []).map(({ name, address }): [string, unknown] => [name, address]),
   ];
   return {
