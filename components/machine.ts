@@ -18,6 +18,9 @@ const commonPackages = ["openvpn", "nftables", "ethtool", "openssl", "iputils-pi
  */
 const atATime = 5;
 
+/** Characters of a certificate's fingerprint as openssl prints it: 32 bytes as hex, with colons between (SHA-256). */
+const fingerprintLength = 95;
+
 /** What tells the Pi from the server: the texts of the files that differ. */
 export interface MachineTexts {
   routes: Routes;
@@ -172,7 +175,8 @@ export class Machine extends pulumi.ComponentResource {
       dependsOn: this.ready,
     });
     this.staged.resources.push(key);
-    const fingerprint = answerOf(key);
+    // Its own characters: a login shell may greet without an end of line.
+    const fingerprint = answerOf(key).apply((text) => text.slice(-fingerprintLength));
     this.fingerprints.set(name, fingerprint);
     return fingerprint;
   }

@@ -65,7 +65,7 @@ test("nobody out there begins a connection into the LAN, or to the Pi, but by a 
       .map((network) => `ip -n far route ${word} ${network} via ${server} dev eth0 onlink`)
       .join(" && ");
   const calls = async () => [
-    (await tryCall("far", "tcp", client, 80)).answer,
+    (await tryCall("far", "tcp", client, 27003)).answer,
     (await tryCall("far", "tcp", pi, 2200)).answer,
     (await tryCall("far", "tcp", "172.16.16.2", 2200)).answer,
   ];
@@ -78,7 +78,7 @@ test("nobody out there begins a connection into the LAN, or to the Pi, but by a 
     await must("server", open("forward"));
     expect((await calls())[0]).toBe("");
     await must("pi", open("inward"));
-    expect((await calls())[0]).toBe(`80 ${far}`);
+    expect((await calls())[0]).toBe(`27003 ${far}`);
   } finally {
     await must("guest", route("del"));
     for (const host of ["pi", "server"]) await must(host, shut);
