@@ -116,7 +116,12 @@ export function renderFirewallScript(names: Names, exceptions: Exception[], also
       "",
     ].join("\n"),
     set: ["load", ...(exceptions.length > 0 ? ["let_through"] : [])],
-    unset: [`nft delete table ${table} 2>/dev/null || true`, ...chains.map((chain) => `take_back ${chain}`)],
+    unset: [
+      "# Without any table nothing is translated, and what comes from outside for the LAN would pass for the host's own, whose reset ends",
+      "# every download: what follows replaces it as a whole.",
+      `[ -e ${names.replaced} ] || nft delete table ${table} 2>/dev/null || true`,
+      ...chains.map((chain) => `take_back ${chain}`),
+    ],
     show,
   });
 }

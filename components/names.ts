@@ -30,6 +30,8 @@ export function namesOf({ site, at }: Pick<Plan, "site" | "at">) {
     detourScript: `${folder}/detour`,
     /** Where the bonds stand, by a file each, that traffic was led round. */
     detourFolder: `/run/adsl-${site}-detour`,
+    /** Stands there while a unit is stopped only to be started by another text (program.sh). */
+    replaced: `/run/adsl-${site}-replaced`,
     tunnel: (tunnel: string) => `${folder}/tunnel-${tunnel}.conf`,
     peer: (line: string) => `${folder}/peer-${line}${at}.conf`,
     certificate: (key: string) => `${folder}/keys/${key}.crt`,

@@ -29,6 +29,8 @@ own=/etc/adsl-bonding/$site
 keys=$own/keys
 run=/run
 prefix=adsl-$site
+# There while a unit is stopped that another text of it follows at once: the firewall's table stays until then (components/firewall.ts).
+replaced=$run/$prefix-replaced
 log=$run/$prefix-switch.log
 # What the new text of a file is called beside its place, until all of them lie ready.
 fresh=$prefix-new
@@ -415,6 +417,7 @@ apply() {
     rolling=$(say "$changed" | paste -s -d ' ') changed=
   fi
   for unit in $changed; do
+    if units_of "$new" | grep -qxF -- "$unit"; then : >"$replaced" || true; else rm -f "$replaced"; fi
     systemctl stop "$unit" || true
     units_of "$new" | grep -qxF -- "$unit" || disable "$unit"
   done
@@ -437,6 +440,7 @@ apply() {
     # shellcheck disable=SC2086 # the names are words
     systemctl start $units || say "not all units could be started"
   }
+  rm -f "$replaced"
 }
 
 # Whether nothing is to change but units that can restart a group at a time: none comes, none goes.
@@ -1043,7 +1047,7 @@ remove() {
   # First what would bring the others back.
   rm -f "$own/manifest"
   rm -rf "$state" "$own" || die "not everything could be removed"
-  rm -f "$0" "$0.new" "$run/$prefix.lock" "$log" "$again" "$run/$prefix-probe"
+  rm -f "$0" "$0.new" "$run/$prefix.lock" "$log" "$again" "$run/$prefix-probe" "$replaced"
   rmdir "${state%/*}" /etc/adsl-bonding 2>/dev/null
   say "removed; the packages it had installed stay: $installed"
 }

@@ -621,6 +621,25 @@ test("where nothing but tunnels changes they restart a line at a time", () => {
   expect(existsSync(at("lib", "test", "working"))).toBe(false);
 });
 
+test("a unit that stops is told whether another text of it follows at once, and nothing of that is left", () => {
+  deploy();
+  const flag = at("run", "adsl-test-replaced");
+  write(
+    "bin/systemctl",
+    `#!/bin/sh\n[ "$1" != stop ] || echo "$2 $([ ! -e ${flag} ] || echo follows)" >>${at("told")}\n`,
+  );
+  const other = content({ bond: "another bond\n" });
+  other.units = other.units.filter(({ name }) => name !== "t@three.service");
+  switchTo("second", other);
+  const stopped = () => told().filter((line) => !line.startsWith("adsl-test-"));
+  expect(stopped()).toEqual(["t@three.service ", "bond.service follows"]);
+  run(["confirm", "second"]);
+  writeFileSync(flag, "");
+  run(["remove", "now"]);
+  expect(stopped()).toContain("bond.service ");
+  expect(existsSync(flag)).toBe(false);
+});
+
 test("only what changes restarts", () => {
   deploy();
   switchTo("second", content({ "t@two-2.service": "other keys\n" }));

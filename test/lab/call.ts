@@ -47,6 +47,20 @@ const talker = `
   }
   print $said`;
 
+/** Takes some 60 kB/s of a page, for as long as the file isn't there. */
+const taker = `
+  my ($host, $file) = @ARGV;
+  my $socket = IO::Socket::INET->new(PeerAddr => $host, PeerPort => 80, Timeout => 4) or exit 1;
+  print $socket "GET /slow HTTP/1.0\r\n\r\n";
+  my $taken = 0;
+  until (-e $file) {
+    alarm 120;
+    my $read = sysread $socket, my $text, 6000 or die "the download ended after $taken bytes: $!";
+    $taken += $read;
+    select undef, undef, undef, 0.1;
+  }
+  print $taken`;
+
 /** Answers ten segments of one's own connections on a port with one of the same connection that is far out of its window. */
 const stranger = `
   my ($port, $said) = ($ARGV[0], 0);
@@ -96,6 +110,21 @@ export async function tryCall(
 /** Has a place send ten segments that belong to none of its connections' windows, over one that talks on a port. */
 export async function stray(place: string, port: number): Promise<void> {
   await must(place, perl(stranger, port));
+}
+
+/** A download of the client's that takes its time until it is ended: how many bytes came. */
+export async function beginDownload(host: string): Promise<{ end: () => Promise<number> }> {
+  const enough = "/run/enough-taken";
+  await must("guest", `rm -f ${enough}; yes letters | head -c 60000000 >/lab/far/slow`);
+  const download = exec("client", perl(taker, host, enough), { timeoutSeconds: 3600 });
+  return {
+    end: async () => {
+      await must("guest", `touch ${enough}`);
+      const { stdout, stderr, code } = await download;
+      expect(code, stderr).toBe(0);
+      return Number(stdout);
+    },
+  };
 }
 
 /** A connection from the client to a far port that is used until it is ended: how many bytes came back, of it alone. */

@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from "vitest";
-import { answer, beginTalk, stray, tryCall } from "./call.ts";
+import { answer, beginDownload, beginTalk, stray, tryCall } from "./call.ts";
 import { deployedSite, must, mustUp, slavesSettle } from "./site.ts";
 
 const server = "203.0.113.10";
@@ -9,6 +9,8 @@ const far = "198.51.100.7";
 
 const call = async (place: string, protocol: "tcp" | "udp", port: number) =>
   (await tryCall(place, protocol, server, port)).answer;
+
+let taken = 0;
 
 beforeAll(async () => {
   const stack = await deployedSite();
@@ -20,10 +22,17 @@ beforeAll(async () => {
       { protocol: "both", ports: 2200 },
     ];
   });
+  // Both ends get other firewall rules, while a LAN host downloads.
+  const download = await beginDownload(far);
   await mustUp(stack);
+  taken = await download.end();
   await slavesSettle(2);
   await answer("client", "tcp:80", "tcp:27001", "udp:27001", "udp:27003", "tcp:27003", "tcp:6002");
   await answer("pi", "tcp:2200", "udp:2200");
+});
+
+test("a download outlasts an up that changes the firewall of both ends", () => {
+  expect(taken).toBeGreaterThan(1_000_000);
 });
 
 test("a LAN host answers on ports, ranges and other ports, and sees the caller's own address", async () => {
