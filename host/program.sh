@@ -417,7 +417,7 @@ apply() {
     rolling=$(say "$changed" | paste -s -d ' ') changed=
   fi
   for unit in $changed; do
-    if units_of "$new" | grep -qxF -- "$unit"; then : >"$replaced" || true; else rm -f "$replaced"; fi
+    if units_of "$new" | grep -qxF -- "$unit"; then : >"$replaced"; else rm -f "$replaced"; fi || true
     systemctl stop "$unit" || true
     units_of "$new" | grep -qxF -- "$unit" || disable "$unit"
   done
@@ -440,7 +440,7 @@ apply() {
     # shellcheck disable=SC2086 # the names are words
     systemctl start $units || say "not all units could be started"
   }
-  rm -f "$replaced"
+  rm -f "$replaced" || true
 }
 
 # Whether nothing is to change but units that can restart a group at a time: none comes, none goes.
