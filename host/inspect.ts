@@ -41,7 +41,9 @@ export async function inspect(look: Look): Promise<Observation> {
   try {
     const variables = Object.entries(environment).map(([name, value]) => `${name}='${value}'`);
     const shell = `${ssh.user === "root" ? "" : "env LC_ALL=C sudo -n "}env ${variables.join(" ")} sh -s`;
-    const { stdout, stderr, failed } = await run("ssh", [...sshArguments(look, folder), shell], script);
+    // The greeting of a login shell may have no end of line, and would take the first fact with it.
+    const words = [...sshArguments(look, folder), shell];
+    const { stdout, stderr, failed } = await run("ssh", words, `echo\n${script}`);
     const facts = parseFacts(stdout);
     if (facts.has("end")) return { host, facts };
     return { host, facts: new Map(), unreachable: explain(look, stderr || failed) };

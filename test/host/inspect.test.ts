@@ -15,17 +15,22 @@ afterEach(() => {
   rmSync(folder, { recursive: true });
 });
 
-function look(ssh: string) {
+function look(ssh: string, script = "") {
   writeFileSync(join(folder, "ssh"), `#!/bin/sh\n${ssh}\n`);
   chmodSync(join(folder, "ssh"), 0o755);
   const login = { user: "me", port: 22, hostKey: "ssh-ed25519 AAAA", privateKeyFile: "~/key" };
-  return inspect({ host: "pi", address: "192.0.2.1", ssh: login, script: "", environment: {} });
+  return inspect({ host: "pi", address: "192.0.2.1", ssh: login, script, environment: {} });
 }
 
 test("what a login shell greets with is no fact", async () => {
   const { facts, unreachable } = await look("echo Welcome!; echo os=debian; echo end=yes");
   expect([...facts.keys()]).toEqual(["os", "end"]);
   expect(unreachable).toBeUndefined();
+});
+
+test("nor does it take the first fact with it where it has no end of line", async () => {
+  const { facts } = await look("printf Welcome; exec sh", "echo os=debian; echo end=yes");
+  expect([...facts.keys()]).toEqual(["os", "end"]);
 });
 
 test("a login that is refused by its shell is told in that one's words, and not as one that took too long", async () => {
