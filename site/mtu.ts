@@ -4,7 +4,8 @@ import type { Raw } from "./raw.ts";
  * What a line puts around each IP packet, in bytes, before it is cut into ATM cells; `cells` is false where
  * there are none. PPPoE over LLC: 8 PPPoE and PPP + 14 Ethernet + 10 LLC/SNAP + 8 AAL5 trailer; PPPoA over
  * VC-multiplexing: 2 PPP + 8 AAL5 (RFC 2684, RFC 2364, RFC 2516; the same sums as tc-cake(8)'s keywords
- * `pppoe-llcsnap` and `pppoa-vcmux`). Ethernet: 14 and 4 of its check sum, with PPPoE 8 more. `mtu` is the largest IP packet the line usually takes.
+ * `pppoe-llcsnap` and `pppoa-vcmux`). Ethernet: 14 and 4 of its check sum, with PPPoE 8 more. `mtu` is the largest IP packet
+ * the line usually takes.
  */
 export const encapsulations = {
   "pppoe-llc": { overhead: 40, cells: true, mtu: 1492 },

@@ -44,7 +44,7 @@ const line = z.strictObject({
   /** What the line puts around IP packets: see `encapsulations` in mtu.ts. Default pppoe-llc, the most usual. */
   encapsulation: choice(
     Object.keys(encapsulations) as Encapsulation[],
-    "Write ethernet for VDSL, fibre, cable or 4G; on ADSL pppoe-llc where you don't know, the most usual; docs/reference.md tells the others.",
+    "Write ethernet for VDSL, fibre, cable or 4G, pppoe-ethernet where the box dials there; on ADSL pppoe-llc where you don't know, the most usual; docs/reference.md tells the others.",
   ).default("pppoe-llc"),
   /** Largest IP packet the line passes, bytes. Default: by the encapsulation. */
   mtu: whole(576, 1500, "bytes").optional(),
