@@ -112,33 +112,34 @@ export async function stray(place: string, port: number): Promise<void> {
   await must(place, perl(stranger, port));
 }
 
-/** A download of the client's that takes its time until it is ended: how many bytes came. */
-export async function beginDownload(host: string): Promise<{ end: () => Promise<number> }> {
-  const enough = "/run/enough-taken";
-  await must("guest", `rm -f ${enough}; yes letters | head -c 60000000 >/lab/far/slow`);
-  const download = exec("client", perl(taker, host, enough), { timeoutSeconds: 3600 });
+/** Something of the client's that runs until it is ended. */
+interface Running {
+  /** Ends it, which must not have failed; gives the number that it then printed. */
+  end: () => Promise<number>;
+}
+
+/** Has the client run a script that ends, and prints a number, when the file is there that it gets as its last word. */
+async function begin(script: string, file: string, ...words: (string | number)[]): Promise<Running> {
+  await must("guest", `rm -f ${file}`);
+  const running = exec("client", perl(script, ...words, file), { timeoutSeconds: 3600 });
   return {
     end: async () => {
-      await must("guest", `touch ${enough}`);
-      const { stdout, stderr, code } = await download;
+      await must("guest", `touch ${file}`);
+      const { stdout, stderr, code } = await running;
       expect(code, stderr).toBe(0);
       return Number(stdout);
     },
   };
 }
 
+/** A download of the client's that takes its time until it is ended: how many bytes came. */
+export async function beginDownload(host: string): Promise<Running> {
+  await must("guest", "yes letters | head -c 60000000 >/lab/far/slow");
+  return begin(taker, "/run/enough-taken", host);
+}
+
 /** A connection from the client to a far port that is used until it is ended: how many bytes came back, of it alone. */
-export async function beginTalk(host: string, port: number): Promise<{ end: () => Promise<number> }> {
-  const enough = "/run/enough";
-  await must("guest", `rm -f ${enough}`);
+export async function beginTalk(host: string, port: number): Promise<Running> {
   await must("far", `setsid ${perl(echoer, port)} >/dev/null 2>&1 </dev/null &`);
-  const talk = exec("client", perl(talker, host, port, enough), { timeoutSeconds: 900 });
-  return {
-    end: async () => {
-      await must("guest", `touch ${enough}`);
-      const { stdout, stderr, code } = await talk;
-      expect(code, stderr).toBe(0);
-      return Number(stdout);
-    },
-  };
+  return begin(talker, "/run/enough-said", host, port);
 }
