@@ -83,9 +83,9 @@ sub judge {
     my $better = grep { $_ != $line && !$_->{out} && $good->($_) } @$lines;
     my $clean = $now - $line->{dirty} >= $rules->{clean} && $line->{silent} < $rules->{dead};
     my $out = $better && ($line->{out} || $line->{given} ? !$clean : $line->{lost} >= $rules->{bad}) ? 1 : 0;
-    $line->{given} = !$better if $better || $line->{out};
+    $line->{given} = 0 if $better;
     next if $out == $line->{out};
-    $line->{out} = $out;
+    @$line{qw(out given)} = ($out, !$better);
     push @changed, $line;
     my $found = "$line->{lost} of its last " . @{ $line->{outcomes} } . " probes lost";
     print "$line->{name} is ", $out ? "out" : "used again", ": $found\n";
@@ -119,25 +119,21 @@ sub apply {
   }
 }
 
-# A tunnel that was opened anew has brought its carrier with it.
-sub has_carrier {
-  my ($line) = @_;
+# Whether the kernel says so of any tap of a line, in a file below the tap's own in /sys.
+sub any_tap {
+  my ($line, $name, $says) = @_;
   for my $tap (@{ $line->{taps} }) {
-    open my $file, "<", "/sys/class/net/$tap/carrier" or next;
-    return 1 if (<$file> // 0) == 1;
+    open my $file, "<", "/sys/class/net/$tap/$name" or next;
+    return 1 if (<$file> // "") eq "$says\n";
   }
   return 0;
 }
 
+# A tunnel that was opened anew has brought its carrier with it.
+sub has_carrier { return any_tap($_[0], "carrier", 1) }
+
 # Whether no tap of a line is a live slave.
-sub is_down {
-  my ($line) = @_;
-  for my $tap (@{ $line->{taps} }) {
-    open my $file, "<", "/sys/class/net/$tap/bonding_slave/mii_status" or next;
-    return 0 if (<$file> // "") eq "up\n";
-  }
-  return 1;
-}
+sub is_down { return !any_tap($_[0], "bonding_slave/mii_status", "up") }
 
 # Uses all lines again where none of those in use is up: of a server that is dead nothing is heard, and its backup is to be
 # reached by whatever there is.
