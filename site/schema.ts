@@ -26,7 +26,7 @@ import { ovh } from "./ovh.ts";
 import type { Raw } from "./raw.ts";
 import { qos } from "./shaping.ts";
 import { ssh } from "./ssh.ts";
-import { innerMtuField, lineTunnelFields, tunnelFields } from "./tunnels.ts";
+import { innerMtuField, lineTunnelFields, smallestMtu, tunnelFields } from "./tunnels.ts";
 import { watch } from "./watch.ts";
 import { wayOut } from "./wayOut.ts";
 
@@ -47,7 +47,7 @@ const line = z.strictObject({
     "Write ethernet for VDSL, fibre, cable or 4G, pppoe-ethernet where the box dials there; on ADSL pppoe-llc where you don't know, the most usual; docs/reference.md tells the others.",
   ).default("pppoe-llc"),
   /** Largest IP packet the line passes, bytes. Default: by the encapsulation. */
-  mtu: whole(576, 1500, "bytes").optional(),
+  mtu: whole(smallestMtu, 1500, "bytes").optional(),
   /** Tunnels over this line: more of them give it a greater share of the bond's packets. Default 1. */
   tunnels: whole(1, 8, "tunnels").default(1),
   ...lineTunnelFields,

@@ -62,7 +62,7 @@ export function keyName({ name, keys }: Line, ofAll: number): string {
 }
 
 /** What every IPv4 host has to take in one piece (RFC 791). */
-const smallestMtu = 576;
+export const smallestMtu = 576;
 
 /** The MTU inside the tunnels by hand, bytes: a field of `bond`. */
 export const innerMtuField = whole(smallestMtu, 1500, "bytes").optional();

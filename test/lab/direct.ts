@@ -116,6 +116,16 @@ export function trainThroughEach(): void {
   afterAll(() => console.log(table.join("\n")));
 }
 
+/** A line's box drops every nth answer to a ping towards the site, and nothing else, until that is ended. */
+export async function dropAnswers(line: string, every: number): Promise<{ end: () => Promise<unknown> }> {
+  const rule = `icmp type echo-reply numgen inc mod ${every} == 0 drop`;
+  await must(
+    line,
+    `nft 'table ip answers { chain lost { type filter hook forward priority 0; ${rule}; }; }'`,
+  );
+  return { end: () => must(line, "nft delete table ip answers") };
+}
+
 /** What the guest's clock shows, s. */
 export async function now(): Promise<number> {
   return Number(await must("guest", "date +%s.%N"));

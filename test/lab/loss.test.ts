@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { cut, lose, restore } from "../../lab/index.ts";
-import { beginTrain, endTrain, now, transferWhile } from "./direct.ts";
+import { beginTrain, dropAnswers, endTrain, now, transferWhile } from "./direct.ts";
 import { deployedSite, eventually, must, slavesSettle } from "./site.ts";
 
 beforeAll(async () => {
@@ -44,13 +44,12 @@ async function slavesSeen(seconds: number): Promise<string> {
 
 test("a line that loses a quarter towards the site is out within 15 s at both ends, and back after 60 clean ones", async () => {
   await beginTrain(0.02);
-  const download = transferWhile("down", 12_000_000, async () => {
+  const { whole, seconds } = await transferWhile("down", 12_000_000, async () => {
     const began = await now();
     await lose("ovh", 25, "in");
     expect(await until("ovh is out", began, 30)).toBeLessThan(15);
     await slavesSettle(1, 5);
   });
-  const { whole, seconds } = await download;
   const { gap, lost } = await endTrain();
   console.log(
     `a line begins to lose a quarter: longest gap ${gap.toFixed(2)} s, ${lost} pings lost; a download took ${seconds.toFixed(1)} s`,
@@ -82,14 +81,10 @@ test("so is one that loses a quarter away from the site; the end of the watch gi
 
 test("and one that loses just every fifth packet, the least that counts", async () => {
   const began = await now();
-  const fifth = "numgen inc mod 5 == 0 drop";
-  await must(
-    "ovh",
-    `nft 'table ip fifth { chain lost { type filter hook forward priority 0; icmp type echo-reply ${fifth}; }; }'`,
-  );
+  const fifth = await dropAnswers("ovh", 5);
   expect(await until("ovh is out", began, 30)).toBeLessThan(15);
   await slavesSettle(1, 5);
-  await must("ovh", "nft delete table ip fifth");
+  await fifth.end();
   await must("pi", "systemctl restart adsl-dev-watch");
   await slavesSettle(2, 10);
 });

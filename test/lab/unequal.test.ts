@@ -17,7 +17,7 @@ import {
   up,
 } from "../../lab/index.ts";
 import { openStack, type Stack } from "../../lab/stack.ts";
-import { now } from "./direct.ts";
+import { dropAnswers, now } from "./direct.ts";
 import { eventually, largestIsWhole, must, mustUp, slavesSettle } from "./site.ts";
 
 /** One line is twice as fast as the other, and they put different things around a packet: PPPoA in cells, and Ethernet. */
@@ -105,16 +105,12 @@ test("less of the lines is used where the site asks for it, and without queues n
   await must("guest", "ip -n ovh link set dev wan mtu 1400");
   await largestIsWhole({ ovh: 1400, orange: 1400 });
   // A quarter is less than counts here.
-  const fourth = "icmp type echo-reply numgen inc mod 4 == 0 drop";
-  await must(
-    "ovh",
-    `nft 'table ip fourth { chain lost { type filter hook forward priority 0; ${fourth}; }; }'`,
-  );
+  const fourth = await dropAnswers("ovh", 4);
   await must("guest", "sleep 15");
   expect(await watched()).toBe("");
-  await must("ovh", "nft delete table ip fourth");
+  await fourth.end();
   await lose("ovh", 60, "in");
-  await eventually("pi", `[ -n "$(${outs})" ]`, 20);
+  await eventually("pi", outs, 20);
   const cleanFrom = await now();
   await restore("ovh");
   await slavesSettle(3, 60);
